@@ -1,0 +1,40 @@
+//! Commands: intentions, in the imperative. A command's kind is its subject and its body is its data alone.
+//!
+//! Anyone may send one as JSON or as MessagePack; unknown fields are refused by name.
+
+pub mod app;
+pub mod version;
+pub mod config;
+pub mod servant;
+pub mod alert;
+
+pub use alert::{AlertCommand, PlanMail, RecordMail};
+pub use app::{AppCommand, CreateApp, DeployApp, PushApp, RefChange, RemoveApp, ScaleApp, StopApp};
+pub use config::{ConfigCommand, SetConfig, UnsetConfig};
+pub use servant::{RemoveServant, ServantCommand};
+pub use version::{PublishVersion, VersionCommand, VersionSpec};
+
+use crate::kinds::nouns;
+use crate::{Actor, CommandId};
+
+nouns! {
+    /// Everything that a user, or a service in the place of one, may want.
+    Order {
+        App(AppCommand) = "app",
+        Version(VersionCommand) = "version",
+        Config(ConfigCommand) = "config",
+        Servant(ServantCommand) = "servant",
+        Alert(AlertCommand) = "alert",
+    }
+}
+
+/// An order with its id and its sender.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Command {
+    /// Runs at most once under this id.
+    pub id: CommandId,
+    /// Who sent it.
+    pub actor: Actor,
+    /// What is wanted.
+    pub order: Order,
+}

@@ -1,0 +1,76 @@
+//! Events about apps.
+
+use crate::command::{RefChange, app::Bundle};
+use crate::kinds::noun;
+use crate::{AppName, ProcessName};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+noun! {
+    /// Events about apps.
+    AppEvent = "app" {
+        Created(AppCreated) = "created" @ 1,
+        Pushed(AppPushed) = "pushed" @ 1,
+        Deployed(AppDeployed) = "deployed" @ 1,
+        Scaled(AppScaled) = "scaled" @ 1,
+        Settled(AppSettled) = "settled" @ 1,
+        Removed(AppRemoved) = "removed" @ 1,
+    }
+}
+
+impl AppEvent {
+    /// The app it is about.
+    pub fn app(&self) -> &AppName {
+        match self {
+            Self::Created(event) => &event.app,
+            Self::Pushed(event) => &event.app,
+            Self::Deployed(event) => &event.app,
+            Self::Scaled(event) => &event.app,
+            Self::Settled(event) => &event.app,
+            Self::Removed(event) => &event.app,
+        }
+    }
+}
+
+/// The app exists.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AppCreated {
+    pub app: AppName,
+}
+
+/// Its references moved.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AppPushed {
+    pub app: AppName,
+    pub refs: Vec<RefChange>,
+    /// The bundle with the new objects, if there were any.
+    pub bundle: Option<Bundle>,
+}
+
+/// From now on this release shall run, so many instances of each process type.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AppDeployed {
+    pub app: AppName,
+    pub release: u32,
+    pub counts: BTreeMap<ProcessName, u32>,
+}
+
+/// From now on so many instances of these process types shall run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AppScaled {
+    pub app: AppName,
+    pub counts: BTreeMap<ProcessName, u32>,
+}
+
+/// What shall run does: every instance of the release is healthy and no other is left.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AppSettled {
+    pub app: AppName,
+    pub release: u32,
+}
+
+/// The app is no more; its instances are being stopped.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AppRemoved {
+    pub app: AppName,
+}

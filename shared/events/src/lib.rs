@@ -1,0 +1,37 @@
+//! The language of the kingdom: what travels between its services, and nothing else.
+//!
+//! A newcomer reads it in this order: [`name`] and [`id`] (what things are called), [`subject`] (where messages
+//! go), [`command`], [`report`] and [`event`] (what is said, a file per noun), [`commit`] (how events are stored),
+//! [`view`] and [`query`] (what is read), [`wire`] (bytes). It does no I/O, reads no clock and decides nothing:
+//! the law is in `realm`.
+
+pub mod limits;
+pub mod name;
+pub mod id;
+pub mod time;
+pub mod subject;
+pub mod manifest;
+mod kinds;
+pub mod command;
+pub mod report;
+pub mod event;
+pub mod commit;
+pub mod answer;
+pub mod view;
+pub mod query;
+pub mod log;
+pub mod wire;
+
+pub use answer::{Answer, Outcome, Refusal, RefusalCode, Verdict};
+pub use command::{Command, Order};
+pub use commit::Commit;
+pub use event::{Cause, Event, Fact};
+pub use id::{Actor, CommandId, CommitHash, Digest, InstanceId, KingId, ServantId};
+pub use kinds::Kinded;
+pub use manifest::Manifest;
+pub use name::{AppName, DomainName, PortName, ProcessName, ServantName};
+pub use report::{News, Report, ReportId};
+pub use time::Timestamp;
+
+/// The number of an event: from 1, without gaps, the same on every King.
+pub type EventNumber = u64;

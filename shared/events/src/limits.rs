@@ -1,0 +1,56 @@
+//! Every limit on what users and hosts may send, in one place. The refusals quote these numbers.
+
+/// Longest DNS label: names of apps, process types, servants, domains and ports (RFC 1035, 2.3.4).
+pub const NAME_BYTES: usize = 63;
+/// Longest command id, in printable ASCII characters.
+pub const COMMAND_ID_BYTES: usize = 128;
+/// Longest actor, in printable ASCII characters.
+pub const ACTOR_BYTES: usize = 128;
+/// Largest command, report batch or query that is looked at, in bytes.
+pub const MESSAGE_BYTES: usize = 512 * 1024;
+/// Most instances of one process type.
+pub const INSTANCES_PER_PROCESS: u32 = 10_000;
+/// Most apps in the kingdom.
+pub const APPS: usize = 10_000;
+/// Most versions of one app.
+pub const VERSIONS_PER_APP: usize = 10_000;
+/// Most process types in one manifest.
+pub const PROCESSES_PER_APP: usize = 32;
+/// Most ports of one process type.
+pub const PORTS_PER_PROCESS: usize = 8;
+/// Longest command line of a process type or a build, in bytes.
+pub const COMMAND_LINE_BYTES: usize = 4096;
+/// Longest name of a configuration key or environment variable, in bytes.
+pub const KEY_BYTES: usize = 128;
+/// Longest value of a configuration key or environment variable, in bytes.
+pub const VALUE_BYTES: usize = 32 * 1024;
+/// Most keys in one scope of configuration, or in one environment of a manifest.
+pub const KEYS_PER_SCOPE: usize = 256;
+/// Largest environment that one process type of a release may end up with, in bytes of keys and values.
+pub const ENVIRONMENT_BYTES: usize = 64 * 1024;
+/// Longest version string, in bytes.
+pub const VERSION_BYTES: usize = 128;
+/// Longest reference name in a Git push, in bytes.
+pub const REF_BYTES: usize = 255;
+/// Most references of one app, and so of one push.
+pub const REFS_PER_APP: usize = 10_000;
+/// Most semver tags that one push may publish.
+pub const VERSIONS_PER_PUSH: usize = 100;
+/// Most reports in one batch from a Foreman.
+pub const REPORTS_PER_BATCH: usize = 1000;
+/// Longest free text in a report or a mail subject (a reason, the last lines of a build), in bytes.
+pub const TEXT_BYTES: usize = 8 * 1024;
+/// Largest body of a planned mail, in bytes.
+pub const MAIL_BYTES: usize = 64 * 1024;
+/// Most tools that a servant may report.
+pub const CAPABILITIES: usize = 64;
+/// Longest time between a stop's SIGTERM and its SIGKILL, in milliseconds.
+pub const STOP_GRACE_MS: u64 = 600_000;
+/// Longest interval, time-out or grace of a health check, in milliseconds.
+pub const HEALTH_MS: u64 = 3_600_000;
+/// Most events that one input yields; what is more work continues on ticks.
+pub const EVENTS_PER_INPUT: usize = 1000;
+/// How long the outcome of a command is remembered, in milliseconds of the log's own time.
+pub const OUTCOME_AGE_MS: u64 = 24 * 3_600_000;
+/// Most outcomes remembered; the oldest are forgotten first.
+pub const OUTCOMES: usize = 200_000;

@@ -1,0 +1,233 @@
+//! Queries and their replies: reads that every King answers from its state.
+
+use crate::{
+    AppName, CommandId, CommitHash, DomainName, EventNumber, InstanceId, Outcome, PortName, ProcessName,
+    ServantId, ServantName, Timestamp,
+};
+use semver::Version;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The kinds of query, as they stand in `king.query.<kind>`.
+pub const KINDS: &[&str] = &[
+    "app.ls",
+    "app.show",
+    "version.ls",
+    "release.ls",
+    "instance.ls",
+    "servant.ls",
+    "config.ls",
+    "command.show",
+    "alert.ls",
+    "king.show",
+];
+
+/// A question. An empty payload asks for everything.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Question {
+    /// Only what belongs to this app; needed by `app.show`, `version.ls` and `release.ls`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app: Option<AppName>,
+    /// Only what is on this servant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub servant: Option<ServantName>,
+    /// Only the configuration of this process type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<ProcessName>,
+    /// The command whose outcome is asked for; needed by `command.show`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<CommandId>,
+    /// Wait until the state reflects this event, for at most 5 s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_event: Option<EventNumber>,
+}
+
+/// The reply: what was asked for, and the event that it reflects.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reply<T> {
+    /// The items, and the number of the newest event that they reflect.
+    Ok {
+        event: EventNumber,
+        items: Vec<T>,
+    },
+    Refused(crate::Refusal),
+}
+
+/// An app in a list, and how its deploy goes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AppItem {
+    pub app: AppName,
+    /// The newest version, by semver precedence.
+    pub newest: Option<Version>,
+    /// The version and release that shall run; none before the first deploy.
+    pub version: Option<Version>,
+    pub release: Option<u32>,
+    pub phase: AppPhase,
+    pub processes: Vec<ProcessItem>,
+    /// What stands in the way, in words, when something does.
+    pub obstacles: Vec<String>,
+    pub created_at: Timestamp,
+}
+
+/// How what runs relates to what shall run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AppPhase {
+    /// Nothing was ever deployed.
+    New,
+    /// All that shall run does.
+    Settled,
+    /// On the way there.
+    Settling,
+    /// An instance of the release that shall run failed or loops: it will not get there by itself.
+    Failing,
+}
+
+/// A process type and its instances.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProcessItem {
+    pub process: ProcessName,
+    /// How many shall run.
+    pub wanted: u32,
+    /// How many of the release that shall run are healthy.
+    pub healthy: u32,
+    /// How many of the release that shall run have a place.
+    pub placed: u32,
+    /// How many of earlier releases, or too many, are still there.
+    pub old: u32,
+}
+
+/// A version in a list.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VersionItem {
+    pub app: AppName,
+    pub version: Version,
+    pub commit: Option<CommitHash>,
+    pub archive: crate::Digest,
+    pub published_at: Timestamp,
+}
+
+/// A release in a list.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReleaseItem {
+    pub app: AppName,
+    pub release: u32,
+    pub version: Version,
+    /// Whether it is the one that shall run.
+    pub current: bool,
+    pub created_at: Timestamp,
+}
+
+/// An instance in a list.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InstanceItem {
+    pub instance: InstanceId,
+    pub app: AppName,
+    pub process: ProcessName,
+    pub release: u32,
+    pub version: Option<Version>,
+    pub servant: ServantName,
+    pub phase: InstancePhase,
+    pub pid: Option<u32>,
+    pub ports: BTreeMap<PortName, u16>,
+    /// Crashes so far.
+    pub crashes: u32,
+    /// The reason of the phase, when there is one.
+    pub reason: Option<String>,
+    /// When the phase began.
+    pub since: Timestamp,
+}
+
+/// Where an instance is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum InstancePhase {
+    /// Has a place; its process has not been started yet.
+    Placed,
+    /// Its process runs; its health is not known yet.
+    Started,
+    Healthy,
+    Unhealthy,
+    /// Ended without being told to; waits for its restart.
+    Crashed,
+    /// Ended with 0 and is left so.
+    Finished,
+    /// Cannot be started.
+    Failed,
+    /// Told to stop.
+    Stopping,
+}
+
+impl std::fmt::Display for InstancePhase {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.pad(match self {
+            Self::Placed => "placed",
+            Self::Started => "started",
+            Self::Healthy => "healthy",
+            Self::Unhealthy => "unhealthy",
+            Self::Crashed => "crashed",
+            Self::Finished => "finished",
+            Self::Failed => "failed",
+            Self::Stopping => "stopping",
+        })
+    }
+}
+
+/// A servant in a list.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServantItem {
+    pub servant: ServantId,
+    pub name: ServantName,
+    pub domain: DomainName,
+    pub lost: bool,
+    pub since: Timestamp,
+    pub instances: u32,
+    pub capabilities: BTreeMap<String, String>,
+    pub cpus: u32,
+    pub memory_bytes: u64,
+}
+
+/// A configuration key in a list.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ConfigItem {
+    pub app: Option<AppName>,
+    pub process: Option<ProcessName>,
+    pub key: String,
+    pub value: String,
+    /// The revision of the configuration that set it.
+    pub revision: u64,
+}
+
+/// The outcome of a command.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CommandItem {
+    pub id: CommandId,
+    pub command: String,
+    pub at: Timestamp,
+    #[serde(flatten)]
+    pub outcome: Outcome,
+}
+
+/// A mail that is planned and not yet sent or given up.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AlertItem {
+    pub mail: uuid::Uuid,
+    pub incident: String,
+    pub subject: String,
+    pub planned_at: Timestamp,
+}
+
+/// The King that answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KingItem {
+    pub king: crate::KingId,
+    pub epoch: u64,
+    pub event: EventNumber,
+    /// BLAKE3 over the state: equal on every King that reflects the same event.
+    pub state_hash: crate::Digest,
+    /// The newest event that is published on its own subject.
+    pub published: EventNumber,
+    pub version: String,
+}

@@ -1,0 +1,118 @@
+//! Reports: facts seen on a host. Servants and Foremen send them; the King decides what they mean.
+
+pub mod servant;
+pub mod instance;
+
+pub use instance::{
+    Exited, Failed, InstanceNews, Looping, PortTaken, Ready, Stage, Started, Steady, Stopped, Unhealthy,
+};
+pub use servant::{LoseServant, PortRange, RegisterServant, ReturnServant, ServantNews};
+
+use crate::kinds::{Data, DataSeed, nouns};
+use crate::{Actor, DomainName, Timestamp};
+use serde::de::{self, MapAccess, Visitor};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+use std::marker::PhantomData;
+use uuid::Uuid;
+
+nouns! {
+    /// Everything that can be reported.
+    News {
+        Servant(ServantNews) = "servant",
+        Instance(InstanceNews) = "instance",
+    }
+}
+
+/// Which report this is: the state keeps the last one of each sender, so a repeat is harmless.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ReportId {
+    /// The servant or Foreman that sends it.
+    pub sender: Uuid,
+    /// The life of its outbox: higher after the outbox was lost.
+    pub epoch: u64,
+    /// The place in that outbox, from 1, rising.
+    pub number: u64,
+}
+
+impl fmt::Display for ReportId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}/{}", self.sender, self.epoch, self.number)
+    }
+}
+
+/// A report with its envelope.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    pub id: ReportId,
+    /// When it was seen, by the clock of the host.
+    pub at: Timestamp,
+    /// Who saw it: `servant:<name>` or `foreman:<domain>`.
+    pub actor: Actor,
+    pub domain: DomainName,
+    pub news: News,
+}
+
+impl Serialize for Report {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(7))?;
+        map.serialize_entry("id", &self.id)?;
+        map.serialize_entry("at", &self.at)?;
+        map.serialize_entry("actor", &self.actor)?;
+        map.serialize_entry("domain", &self.domain)?;
+        map.serialize_entry("kind", self.news.kind())?;
+        map.serialize_entry("schema", &self.news.schema())?;
+        map.serialize_entry("data", &Data(&self.news))?;
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Report {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ReportVisitor)
+    }
+}
+
+struct ReportVisitor;
+
+impl<'de> Visitor<'de> for ReportVisitor {
+    type Value = Report;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a report: id, at, actor, domain, kind, schema, data")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Report, A::Error> {
+        let (mut id, mut at, mut actor, mut domain, mut news) = (None, None, None, None, None);
+        let (mut kind, mut schema) = (None::<crate::wire::Key>, None::<u16>);
+        while let Some(key) = map.next_key::<crate::wire::Key>()? {
+            match key.as_str() {
+                "id" => id = Some(map.next_value()?),
+                "at" => at = Some(map.next_value()?),
+                "actor" => actor = Some(map.next_value()?),
+                "domain" => domain = Some(map.next_value()?),
+                "kind" => kind = Some(map.next_value()?),
+                "schema" => schema = Some(map.next_value()?),
+                "data" => {
+                    let kind =
+                        kind.as_ref().ok_or_else(|| de::Error::custom("kind must stand before data"))?;
+                    let schema = schema.ok_or_else(|| de::Error::custom("schema must stand before data"))?;
+                    news = Some(map.next_value_seed(DataSeed {
+                        kind: kind.as_str(),
+                        schema,
+                        shape: PhantomData,
+                    })?);
+                }
+                other => return Err(de::Error::unknown_field(other, &[])),
+            }
+        }
+        Ok(Report {
+            id: id.ok_or_else(|| de::Error::missing_field("id"))?,
+            at: at.ok_or_else(|| de::Error::missing_field("at"))?,
+            actor: actor.ok_or_else(|| de::Error::missing_field("actor"))?,
+            domain: domain.ok_or_else(|| de::Error::missing_field("domain"))?,
+            news: news.ok_or_else(|| de::Error::missing_field("data"))?,
+        })
+    }
+}

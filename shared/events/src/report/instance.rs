@@ -1,0 +1,107 @@
+//! Reports about instances, by the servant that runs them.
+
+use crate::InstanceId;
+use crate::kinds::noun;
+use serde::{Deserialize, Serialize};
+
+noun! {
+    /// Reports about instances.
+    InstanceNews = "instance" {
+        Started(Started) = "started" @ 1,
+        Ready(Ready) = "ready" @ 1,
+        Unhealthy(Unhealthy) = "unhealthy" @ 1,
+        Exited(Exited) = "exited" @ 1,
+        Looping(Looping) = "looping" @ 1,
+        Steady(Steady) = "steady" @ 1,
+        Failed(Failed) = "failed" @ 1,
+        PortTaken(PortTaken) = "port-taken" @ 1,
+        Stopped(Stopped) = "stopped" @ 1,
+    }
+}
+
+/// Its process was started.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Started {
+    pub instance: InstanceId,
+    /// The process id on its host.
+    pub pid: u32,
+}
+
+/// Its health check passed for the first time since its process was started, or again after it had failed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ready {
+    pub instance: InstanceId,
+}
+
+/// Its health check failed as often in a row as the manifest allows; the servant restarts it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Unhealthy {
+    pub instance: InstanceId,
+    pub reason: String,
+}
+
+/// Its process ended without being told to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Exited {
+    pub instance: InstanceId,
+    pub pid: u32,
+    /// The exit code, unless a signal ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<i32>,
+    /// The signal that ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
+    /// How long it had run, in milliseconds.
+    pub uptime_ms: u64,
+    /// When it will be started again, in milliseconds from its end; none if its restart policy says to leave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart_in_ms: Option<u64>,
+}
+
+/// It crashed so often in a short time that it counts as a crash loop; said once until it is steady again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Looping {
+    pub instance: InstanceId,
+    /// Crashes in the window.
+    pub crashes: u32,
+    /// The window, in milliseconds.
+    pub window_ms: u64,
+}
+
+/// It has left its crash loop: alive and healthy for as long as the servant asks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Steady {
+    pub instance: InstanceId,
+}
+
+/// It cannot be started at all; the servant has given up until it is told something new.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Failed {
+    pub instance: InstanceId,
+    pub stage: Stage,
+    /// Why, with the last lines of a build.
+    pub reason: String,
+}
+
+/// Where starting an instance failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    Fetch,
+    Unpack,
+    Build,
+    Start,
+}
+
+/// A port that it was given is held by a process that is not the kingdom's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PortTaken {
+    pub instance: InstanceId,
+    pub port: u16,
+}
+
+/// It was told to stop and is gone, or the servant knows nothing of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stopped {
+    pub instance: InstanceId,
+}

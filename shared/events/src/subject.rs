@@ -1,0 +1,168 @@
+//! Every subject, stream and bucket of the kingdom, built and parsed here and nowhere else.
+
+use crate::{AppName, DomainName, InstanceId, ServantId, ServantName};
+use std::fmt;
+
+/// The stream of commits: the truth.
+pub const LOG_STREAM: &str = "KING_LOG";
+/// The one subject of [`LOG_STREAM`].
+pub const LOG_SUBJECT: &str = "king.commit";
+/// The stream of public events, one message each.
+pub const EVENTS_STREAM: &str = "KING_EVENTS";
+/// The subjects of [`EVENTS_STREAM`].
+pub const EVENTS_SUBJECTS: &str = "king.event.>";
+/// The stream of commands left to be done.
+pub const INBOX_STREAM: &str = "KING_INBOX";
+/// The subjects of [`INBOX_STREAM`].
+pub const INBOX_SUBJECTS: &str = "king.queue.>";
+/// The stream of the output of instances.
+pub const LOGS_STREAM: &str = "KING_LOGS";
+/// The subjects of [`LOGS_STREAM`].
+pub const LOGS_SUBJECTS: &str = "king.log.>";
+/// The key-value bucket of projections.
+pub const VIEWS_BUCKET: &str = "KING_VIEWS";
+/// The object store of bundles and archives, by digest.
+pub const ARTIFACTS_BUCKET: &str = "KING_ARTIFACTS";
+
+/// Commands that want an answer, as the King subscribes to them.
+pub const COMMANDS: &str = "king.cmd.>";
+/// Queries, as every King subscribes to them.
+pub const QUERIES: &str = "king.query.>";
+/// Batches of reports, as the King subscribes to them.
+pub const REPORTS: &str = "king.report.*";
+
+/// Header: the id of a command, or of a stored message for deduplication between hops.
+pub const HEADER_ID: &str = "Nats-Msg-Id";
+/// Header: who sends a command.
+pub const HEADER_ACTOR: &str = "King-Actor";
+/// Header: the version of the shape of a command; 1 when absent.
+pub const HEADER_SCHEMA: &str = "King-Schema";
+/// Header: the media type; `application/json` makes a command or query JSON.
+pub const HEADER_CONTENT_TYPE: &str = "Content-Type";
+
+/// Where a command that wants an answer goes: `king.cmd.<noun>.<verb>`.
+pub fn command(kind: &str) -> String {
+    format!("king.cmd.{kind}")
+}
+
+/// Where a command that may wait goes: `king.queue.<noun>.<verb>`.
+pub fn queue(kind: &str) -> String {
+    format!("king.queue.{kind}")
+}
+
+/// Where a query goes: `king.query.<noun>.<verb>`.
+pub fn query(kind: &str) -> String {
+    format!("king.query.{kind}")
+}
+
+/// The `<noun>.<verb>` of a command's, queued command's or query's subject.
+pub fn kind_of(subject: &str) -> Option<&str> {
+    ["king.cmd.", "king.queue.", "king.query."].iter().find_map(|prefix| subject.strip_prefix(prefix))
+}
+
+/// Where a servant's reports go: `king.up.<domain>.<servant>`.
+pub fn up(domain: &DomainName, servant: &ServantName) -> String {
+    format!("king.up.{domain}.{servant}")
+}
+
+/// All reports of a domain's servants, as its Foreman subscribes to them.
+pub fn ups(domain: &DomainName) -> String {
+    format!("king.up.{domain}.*")
+}
+
+/// Where a servant's heartbeats go: `king.beat.<domain>.<servant>`.
+pub fn beat(domain: &DomainName, servant: &ServantName) -> String {
+    format!("king.beat.{domain}.{servant}")
+}
+
+/// All heartbeats of a domain, as its Foreman subscribes to them.
+pub fn beats(domain: &DomainName) -> String {
+    format!("king.beat.{domain}.*")
+}
+
+/// Where a Foreman's batches of reports go: `king.report.<domain>`.
+pub fn report(domain: &DomainName) -> String {
+    format!("king.report.{domain}")
+}
+
+/// Where a public event goes: `king.event.<domain>.<noun>.<id>.<past-tense>`. Ids that are no single token
+/// (a command id is free text) are escaped as `~xx`.
+pub fn event(domain: &DomainName, noun: &str, id: &str, verb: &str) -> String {
+    let mut token = String::with_capacity(id.len());
+    for byte in id.bytes() {
+        match byte {
+            b'.' | b'*' | b'>' | b'~' | 0..=b' ' | 127.. => token.push_str(&format!("~{byte:02x}")),
+            _ => token.push(char::from(byte)),
+        }
+    }
+    format!("king.event.{domain}.{noun}.{token}.{verb}")
+}
+
+/// One of the two output streams of an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Output {
+    Stdout,
+    Stderr,
+}
+
+impl Output {
+    /// Both, in the order of their file descriptors.
+    pub const ALL: [Self; 2] = [Self::Stdout, Self::Stderr];
+}
+
+impl fmt::Display for Output {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+        })
+    }
+}
+
+/// Where the output of an instance goes: `king.log.<domain>.<app>.<instance>.<stdout or stderr>`.
+pub fn log(domain: &DomainName, app: &AppName, instance: InstanceId, output: Output) -> String {
+    format!("king.log.{domain}.{app}.{instance}.{output}")
+}
+
+/// The output of an app's instances, or of one of them, as a reader filters it.
+pub fn logs(app: &AppName, instance: Option<InstanceId>) -> String {
+    match instance {
+        Some(instance) => format!("king.log.*.{app}.{instance}.*"),
+        None => format!("king.log.*.{app}.>"),
+    }
+}
+
+/// The domain, app, instance and stream of a log subject.
+pub fn parse_log(subject: &str) -> Option<(DomainName, AppName, InstanceId, Output)> {
+    let mut tokens = subject.strip_prefix("king.log.")?.split('.');
+    let domain = tokens.next()?.parse().ok()?;
+    let app = tokens.next()?.parse().ok()?;
+    let instance = tokens.next()?.parse().ok()?;
+    let output = match tokens.next()? {
+        "stdout" => Output::Stdout,
+        "stderr" => Output::Stderr,
+        _ => return None,
+    };
+    tokens.next().is_none().then_some((domain, app, instance, output))
+}
+
+/// The last token of a servant's own subject (`king.up.…`, `king.beat.…`), if it is a name.
+pub fn servant_of(subject: &str) -> Option<ServantName> {
+    subject.rsplit('.').next()?.parse().ok()
+}
+
+/// The domain of a batch of reports' subject.
+pub fn domain_of_report(subject: &str) -> Option<DomainName> {
+    subject.strip_prefix("king.report.")?.parse().ok()
+}
+
+/// The key of a servant's assignment in [`VIEWS_BUCKET`].
+pub fn assignment_key(servant: ServantId) -> String {
+    format!("assignment.{servant}")
+}
+
+/// The key of a domain's list of servants in [`VIEWS_BUCKET`].
+pub fn domain_key(domain: &DomainName) -> String {
+    format!("domain.{domain}")
+}

@@ -1,0 +1,90 @@
+//! Views: projections that others read from the key-value bucket. Each carries the epoch and event number that it
+//! reflects; a reader refuses a lower pair than it has seen.
+
+use crate::manifest::{CommandLine, HealthCheck, Restart};
+use crate::{
+    AppName, Digest, DomainName, EventNumber, InstanceId, PortName, ProcessName, ServantId, ServantName,
+};
+use semver::Version;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A view with the place in the log that it reflects.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stamped<T> {
+    #[serde(flatten)]
+    pub stamp: Stamp,
+    pub view: T,
+}
+
+/// A place in the log under an epoch; ordered by epoch, then event number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Stamp {
+    pub epoch: u64,
+    pub event: EventNumber,
+}
+
+/// Everything that one servant must be running: its desired state, whole.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Assignment {
+    /// The releases that its instances run, each once.
+    pub releases: Vec<AssignedRelease>,
+    pub instances: Vec<AssignedInstance>,
+}
+
+/// A release as a servant needs it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AssignedRelease {
+    pub app: AppName,
+    pub release: u32,
+    pub version: Version,
+    /// The archive to fetch: a tar stream packed with zstd.
+    pub archive: Digest,
+    /// Run once in the unpacked archive before the first instance starts.
+    pub build: Option<CommandLine>,
+    pub processes: BTreeMap<ProcessName, AssignedProcess>,
+}
+
+/// A process type as a servant needs it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AssignedProcess {
+    pub command: CommandLine,
+    /// The whole environment but for the ports.
+    pub env: BTreeMap<String, String>,
+    /// The ports in the order of the manifest: the first is `PORT`.
+    pub ports: Vec<PortName>,
+    pub health: Option<HealthCheck>,
+    pub restart: Restart,
+    pub stop_grace_ms: u64,
+}
+
+/// An instance as a servant needs it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AssignedInstance {
+    pub instance: InstanceId,
+    pub app: AppName,
+    pub release: u32,
+    pub process: ProcessName,
+    pub ports: BTreeMap<PortName, u16>,
+}
+
+/// The servants of a domain, for its Foreman.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Domain {
+    pub domain: DomainName,
+    pub servants: Vec<DomainServant>,
+}
+
+/// A servant as its Foreman needs it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DomainServant {
+    pub servant: ServantId,
+    pub name: ServantName,
+    pub lost: bool,
+}
+
+/// A heartbeat, every second from servant to Foreman.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Beat {
+    pub servant: ServantId,
+}

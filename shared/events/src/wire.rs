@@ -1,0 +1,220 @@
+//! Bytes: MessagePack with named fields for everything, JSON too for what people send.
+
+use crate::command::Order;
+use crate::kinds::Kinded;
+use crate::limits::MESSAGE_BYTES;
+use serde::de::{DeserializeOwned, Deserializer, Visitor};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::marker::PhantomData;
+use std::str::FromStr;
+
+/// Why some bytes are not what they should be.
+#[derive(Debug, thiserror::Error)]
+pub enum WireError {
+    #[error("{bytes} bytes; at most {MESSAGE_BYTES}")]
+    TooLarge { bytes: usize },
+    #[error("not the MessagePack that was expected")]
+    MessagePack(#[source] rmp_serde::decode::Error),
+    #[error("{0}")]
+    Json(#[source] serde_json::Error),
+    #[error("{0} bytes follow the end of the message")]
+    Trailing(usize),
+}
+
+impl WireError {
+    /// The reason in words, source included: for people.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::MessagePack(source) => format!("{self}: {source}"),
+            Self::TooLarge { .. } | Self::Json(_) | Self::Trailing(_) => self.to_string(),
+        }
+    }
+}
+
+/// In which of the two formats a message is, and its answer shall be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    MessagePack,
+    Json,
+}
+
+impl Format {
+    /// JSON when the header says so or the payload starts with `{`; else MessagePack. An empty payload is JSON.
+    pub fn of(content_type: Option<&str>, payload: &[u8]) -> Self {
+        let says_json = content_type.is_some_and(|value| value.starts_with("application/json"));
+        let looks_json =
+            payload.iter().find(|byte| !byte.is_ascii_whitespace()).is_none_or(|byte| *byte == b'{');
+        if says_json || looks_json { Self::Json } else { Self::MessagePack }
+    }
+
+    /// Encodes in this format.
+    pub fn encode<T: Serialize>(self, value: &T) -> Vec<u8> {
+        match self {
+            Self::MessagePack => encode(value),
+            Self::Json => {
+                serde_json::to_vec(value).expect("the kingdom's shapes have text keys and encode as JSON")
+            }
+        }
+    }
+
+    /// Decodes from this format.
+    ///
+    /// # Errors
+    /// When the bytes are too large, are not of this format, or are not this shape.
+    pub fn decode<T: DeserializeOwned>(self, bytes: &[u8]) -> Result<T, WireError> {
+        limited(bytes)?;
+        match self {
+            Self::MessagePack => decode(bytes),
+            Self::Json => serde_json::from_slice(bytes).map_err(WireError::Json),
+        }
+    }
+
+    /// Decodes the data of a command whose kind stands in its subject.
+    ///
+    /// # Errors
+    /// As [`Format::decode`], and when the kind or schema is unknown.
+    pub fn decode_order(self, kind: &str, schema: u16, bytes: &[u8]) -> Result<Order, WireError> {
+        limited(bytes)?;
+        match self {
+            Self::MessagePack => {
+                let mut rest = bytes;
+                let mut deserializer = rmp_serde::Deserializer::new(&mut rest);
+                let order = Order::deserialize_data(kind, schema, &mut deserializer)
+                    .map_err(WireError::MessagePack)?;
+                if rest.is_empty() { Ok(order) } else { Err(WireError::Trailing(rest.len())) }
+            }
+            Self::Json => {
+                let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+                let order =
+                    Order::deserialize_data(kind, schema, &mut deserializer).map_err(WireError::Json)?;
+                deserializer.end().map_err(WireError::Json)?;
+                Ok(order)
+            }
+        }
+    }
+}
+
+fn limited(bytes: &[u8]) -> Result<(), WireError> {
+    if bytes.len() > MESSAGE_BYTES { Err(WireError::TooLarge { bytes: bytes.len() }) } else { Ok(()) }
+}
+
+/// Encodes as MessagePack with named fields, so that fields can be added.
+pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    rmp_serde::to_vec_named(value).expect("the kingdom's shapes have known lengths and encode as MessagePack")
+}
+
+/// Encodes the data of an order, as its message carries it.
+pub fn encode_order(order: &Order) -> Vec<u8> {
+    encode(&crate::kinds::Data(order))
+}
+
+/// Decodes MessagePack of any size: for what the kingdom itself has stored.
+///
+/// # Errors
+/// When the bytes are not exactly one value of this shape.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, WireError> {
+    let mut rest = bytes;
+    let value =
+        T::deserialize(&mut rmp_serde::Deserializer::new(&mut rest)).map_err(WireError::MessagePack)?;
+    if rest.is_empty() { Ok(value) } else { Err(WireError::Trailing(rest.len())) }
+}
+
+/// Deserializes by parsing a text, without an allocation where the format lends it.
+pub(crate) fn parse_str<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr,
+    T::Err: fmt::Display,
+{
+    struct Parse<T>(PhantomData<T>);
+
+    impl<T> Visitor<'_> for Parse<T>
+    where
+        T: FromStr,
+        T::Err: fmt::Display,
+    {
+        type Value = T;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("a text")
+        }
+
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
+            text.parse().map_err(crate::name::custom)
+        }
+    }
+
+    deserializer.deserialize_str(Parse(PhantomData))
+}
+
+/// A field name or a kind, read without an allocation. Longer ones than any the kingdom has are refused.
+pub(crate) struct Key {
+    length: usize,
+    bytes: [u8; 40],
+}
+
+impl Key {
+    pub(crate) fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.bytes[..self.length]).expect("made from a whole text")
+    }
+}
+
+impl FromStr for Key {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut bytes = [0; 40];
+        let place = bytes
+            .get_mut(..text.len())
+            .ok_or_else(|| format!("{:?} is no field or kind", crate::name::cut(text)))?;
+        place.copy_from_slice(text.as_bytes());
+        Ok(Self { length: text.len(), bytes })
+    }
+}
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        parse_str(deserializer)
+    }
+}
+
+/// Bytes as MessagePack's own binary type, and as a list of numbers in JSON.
+pub(crate) mod bytes {
+    use serde::de::{Deserializer, SeqAccess, Visitor};
+    use serde::ser::Serializer;
+    use std::fmt;
+
+    pub fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(bytes)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        struct Bytes;
+
+        impl<'de> Visitor<'de> for Bytes {
+            type Value = Vec<u8>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("bytes")
+            }
+
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
+                Ok(bytes.to_vec())
+            }
+
+            fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Vec<u8>, E> {
+                Ok(bytes)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Vec<u8>, A::Error> {
+                let mut bytes = Vec::new();
+                while let Some(byte) = sequence.next_element()? {
+                    bytes.push(byte);
+                }
+                Ok(bytes)
+            }
+        }
+
+        deserializer.deserialize_byte_buf(Bytes)
+    }
+}
