@@ -1,0 +1,40 @@
+# The ways to use this checkout. `make help` lists them.
+
+export PATH := $(CURDIR)/.tools/bin:$(PATH)
+
+SERVICES := -p king -p foreman -p servant -p alerter -p kingctl
+# make bench ONLY=name runs one benchmark.
+ONLY ?=
+# make up UP="--http 127.0.0.1:8480 --servants 3" passes flags to `kingctl up`.
+UP ?=
+
+.PHONY: help up build test lint bench
+
+help: ## list what can be made
+	@sed -n 's/^\([a-z]*\): .*## \(.*\)/  make \1	\2/p' Makefile
+
+up: ## build, then start a whole kingdom on this machine; Ctrl-C stops it
+	@scripts/bootstrap --for run
+	@$(MAKE) --no-print-directory build
+	@exec target/release/kingctl up $(UP)
+
+build: ## build the programs
+	cargo build --release --locked $(SERVICES)
+
+test: ## check the format, lint, build, and run every test
+	@scripts/bootstrap --for test
+	@$(MAKE) --no-print-directory lint
+	cargo build --workspace --bins --locked
+	cargo nextest run --workspace --locked
+	cargo test --workspace --doc --locked --quiet
+
+lint: ## check the format and lint, with warnings denied
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	@if cargo deny --version >/dev/null 2>&1; then cargo deny --locked --offline check bans licenses sources; \
+	else echo "lint: cargo-deny is not installed, so deny.toml is not checked (cargo install --locked cargo-deny)"; fi
+
+bench: ## run the benchmarks; ONLY=name runs one
+	@scripts/bootstrap --for bench
+	cargo build --release --workspace --bins --locked
+	cargo run --release --locked -p kingdom-tests --bin bench -- $(ONLY)
