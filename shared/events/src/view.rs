@@ -30,6 +30,10 @@ pub struct Assignment {
     /// The releases that its instances run, each once.
     pub releases: Vec<AssignedRelease>,
     pub instances: Vec<AssignedInstance>,
+    /// Instances that must not run any more; the servant reports each as stopped once it is sure of it, also those
+    /// that it never started.
+    #[serde(default)]
+    pub stopping: Vec<InstanceId>,
 }
 
 /// A release as a servant needs it.

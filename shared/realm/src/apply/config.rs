@@ -1,0 +1,26 @@
+//! What events about configuration change.
+
+use crate::state::{Scope, Setting, State};
+use events::event::ConfigEvent;
+
+pub(super) fn apply(state: &mut State, fact: &ConfigEvent) {
+    let config = &mut state.config;
+    config.revision += 1;
+    match fact {
+        ConfigEvent::Set(fact) => {
+            let scope = Scope { app: fact.app.clone(), process: fact.process.clone() };
+            let settings = config.scopes.entry(scope).or_default();
+            for (key, value) in &fact.values {
+                settings.insert(key.clone(), Setting { value: value.clone(), revision: config.revision });
+            }
+        }
+        ConfigEvent::Unset(fact) => {
+            let scope = Scope { app: fact.app.clone(), process: fact.process.clone() };
+            let Some(settings) = config.scopes.get_mut(&scope) else { return };
+            settings.retain(|key, _| !fact.keys.contains(key));
+            if settings.is_empty() {
+                config.scopes.remove(&scope);
+            }
+        }
+    }
+}

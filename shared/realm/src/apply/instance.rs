@@ -1,0 +1,120 @@
+//! What events about instances change.
+
+use crate::state::{Instance, State};
+use events::event::{InstanceEvent, InstancePlaced, InstancePortsReplaced};
+use events::query::InstancePhase;
+use events::{Event, InstanceId};
+
+pub(super) fn apply(state: &mut State, event: &Event, fact: &InstanceEvent) {
+    let at = event.at;
+    match fact {
+        InstanceEvent::Placed(fact) => place(state, event, fact),
+        InstanceEvent::Started(fact) => change(state, fact.instance, |instance| {
+            instance.pid = Some(fact.pid);
+            instance.enter(InstancePhase::Started, at, None);
+        }),
+        InstanceEvent::BecameHealthy(fact) => change(state, fact.instance, |instance| {
+            instance.enter(InstancePhase::Healthy, at, None);
+        }),
+        InstanceEvent::BecameUnhealthy(fact) => change(state, fact.instance, |instance| {
+            instance.enter(InstancePhase::Unhealthy, at, Some(fact.reason.clone()));
+        }),
+        InstanceEvent::Crashed(fact) => change(state, fact.instance, |instance| {
+            instance.crashes += 1;
+            instance.pid = None;
+            instance.enter(InstancePhase::Crashed, at, Some(fact.exit.to_string()));
+        }),
+        InstanceEvent::Finished(fact) => change(state, fact.instance, |instance| {
+            instance.pid = None;
+            instance.enter(InstancePhase::Finished, at, None);
+        }),
+        InstanceEvent::CrashLooped(fact) => change(state, fact.instance, |instance| instance.looping = true),
+        InstanceEvent::Steadied(fact) => change(state, fact.instance, |instance| instance.looping = false),
+        InstanceEvent::Failed(fact) => change(state, fact.instance, |instance| {
+            instance.pid = None;
+            instance.enter(InstancePhase::Failed, at, Some(fact.reason.clone()));
+        }),
+        InstanceEvent::PortsReplaced(fact) => replace_ports(state, fact),
+        InstanceEvent::Retired(fact) => {
+            change(state, fact.instance, |instance| {
+                instance.enter(InstancePhase::Stopping, at, Some(fact.reason.to_string()));
+            });
+            unsettle(state, fact.instance);
+        }
+        InstanceEvent::Stopped(fact) => {
+            unsettle(state, fact.instance);
+            remove(state, fact.instance);
+        }
+    }
+}
+
+fn change(state: &mut State, id: InstanceId, change: impl FnOnce(&mut Instance)) {
+    if let Some(instance) = state.instances.get_mut(&id) {
+        change(instance);
+    }
+}
+
+fn unsettle(state: &mut State, id: InstanceId) {
+    if let Some(instance) = state.instances.get(&id)
+        && state.apps.get(&instance.app).is_some_and(|app| app.instances.contains(&id))
+    {
+        state.unsettled.insert(instance.app.clone());
+    }
+}
+
+fn place(state: &mut State, event: &Event, fact: &InstancePlaced) {
+    let instance = Instance {
+        app: fact.app.clone(),
+        process: fact.process.clone(),
+        release: fact.release,
+        servant: fact.servant,
+        ports: fact.ports.clone(),
+        phase: InstancePhase::Placed,
+        pid: None,
+        crashes: 0,
+        looping: false,
+        reason: None,
+        since: event.at,
+    };
+    if let Some(app) = state.apps.get_mut(&fact.app) {
+        app.instances.insert(fact.instance);
+        state.unsettled.insert(fact.app.clone());
+    }
+    if let Some(servant) = state.servants.get_mut(&fact.servant) {
+        servant.instances.insert(fact.instance);
+        for &port in fact.ports.values() {
+            servant.ports.insert(port, fact.instance);
+            servant.next_port = port.checked_add(1).unwrap_or(servant.facts.ports.first);
+        }
+    }
+    state.instances.insert(fact.instance, instance);
+}
+
+fn replace_ports(state: &mut State, fact: &InstancePortsReplaced) {
+    let Some(instance) = state.instances.get_mut(&fact.instance) else { return };
+    if let Some(servant) = state.servants.get_mut(&instance.servant) {
+        for port in instance.ports.values() {
+            servant.ports.remove(port);
+        }
+        servant.taken.insert(fact.taken);
+        for &port in fact.ports.values() {
+            servant.ports.insert(port, fact.instance);
+            servant.next_port = port.checked_add(1).unwrap_or(servant.facts.ports.first);
+        }
+    }
+    instance.ports.clone_from(&fact.ports);
+}
+
+/// Takes an instance out of the state and frees its ports.
+pub(super) fn remove(state: &mut State, id: InstanceId) {
+    let Some(instance) = state.instances.remove(&id) else { return };
+    if let Some(app) = state.apps.get_mut(&instance.app) {
+        app.instances.remove(&id);
+    }
+    if let Some(servant) = state.servants.get_mut(&instance.servant) {
+        servant.instances.remove(&id);
+        for port in instance.ports.values() {
+            servant.ports.remove(port);
+        }
+    }
+}

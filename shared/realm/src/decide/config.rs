@@ -1,0 +1,70 @@
+//! Commands about shared configuration.
+
+use super::Consent;
+use super::refuse::{known_app, refusal, too_many};
+use crate::state::{Scope, State};
+use events::command::{SetConfig, UnsetConfig};
+use events::event::{ConfigEvent, ConfigSet, ConfigUnset};
+use events::limits::KEYS_PER_SCOPE;
+use events::manifest::check_environment;
+use events::{AppName, Fact, ProcessName, Refusal, RefusalCode};
+
+pub(super) fn set(state: &State, order: &SetConfig) -> Result<Consent, Refusal> {
+    let scope = scope(state, order.app.as_ref(), order.process.as_ref())?;
+    if order.values.is_empty() {
+        let fix = "give at least one KEY=VALUE";
+        return Err(refusal(RefusalCode::Invalid, "values", "there is nothing to set", fix));
+    }
+    check_environment("values", &order.values).map_err(|error| {
+        refusal(RefusalCode::Invalid, &error.field, error.rule, "correct the key or its value")
+    })?;
+    let known = state.config.scope(&scope);
+    let changed = order.values.iter().filter(|(key, value)| {
+        known.and_then(|settings| settings.get(*key)).is_none_or(|setting| setting.value != **value)
+    });
+    let values: std::collections::BTreeMap<_, _> =
+        changed.map(|(key, value)| (key.clone(), value.clone())).collect();
+    let new = values.keys().filter(|key| known.is_none_or(|settings| !settings.contains_key(*key))).count();
+    if known.map_or(0, |settings| settings.len()) + new > KEYS_PER_SCOPE {
+        return Err(too_many("values", "keys in one scope", KEYS_PER_SCOPE));
+    }
+    if values.is_empty() {
+        return Ok(Consent::default());
+    }
+    Ok(fact(ConfigSet { app: scope.app, process: scope.process, values }).into())
+}
+
+pub(super) fn unset(state: &State, order: &UnsetConfig) -> Result<Consent, Refusal> {
+    let scope = scope(state, order.app.as_ref(), order.process.as_ref())?;
+    if order.keys.is_empty() {
+        let fix = "give at least one key";
+        return Err(refusal(RefusalCode::Invalid, "keys", "there is nothing to unset", fix));
+    }
+    let known = state.config.scope(&scope);
+    if let Some(unknown) =
+        order.keys.iter().find(|key| known.is_none_or(|settings| !settings.contains_key(*key)))
+    {
+        let rule =
+            format!("the key {:?} is not set in that scope", unknown.chars().take(64).collect::<String>());
+        return Err(refusal(RefusalCode::Unknown, "keys", rule, "see `kingctl config ls`"));
+    }
+    Ok(fact(ConfigUnset { app: scope.app, process: scope.process, keys: order.keys.clone() }).into())
+}
+
+fn scope(state: &State, app: Option<&AppName>, process: Option<&ProcessName>) -> Result<Scope, Refusal> {
+    match (app, process) {
+        (None, Some(_)) => {
+            let rule = "a process type without an app is no scope";
+            Err(refusal(RefusalCode::Invalid, "process", rule, "name its app too"))
+        }
+        (Some(name), _) => {
+            known_app(state, name)?;
+            Ok(Scope { app: app.cloned(), process: process.cloned() })
+        }
+        (None, None) => Ok(Scope { app: None, process: None }),
+    }
+}
+
+fn fact(event: impl Into<ConfigEvent>) -> Fact {
+    Fact::Config(event.into())
+}

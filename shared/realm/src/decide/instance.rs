@@ -1,0 +1,144 @@
+//! Reports about instances.
+//!
+//! A report about an instance that is gone, or that its sender does not run, is redundant: nothing rests on it.
+
+use super::Hearing;
+use super::refuse::refusal;
+use crate::schedule::free_ports;
+use crate::state::{Instance, State};
+use events::event::{
+    Exit, InstanceBecameHealthy, InstanceBecameUnhealthy, InstanceCrashLooped, InstanceCrashed,
+    InstanceEvent, InstanceFailed, InstanceFinished, InstancePortsReplaced, InstanceStarted,
+    InstanceSteadied, InstanceStopped,
+};
+use events::limits::TEXT_BYTES;
+use events::query::InstancePhase;
+use events::report::{Exited, InstanceNews, PortTaken, Stage};
+use events::{Fact, InstanceId, Refusal, RefusalCode, Report, ServantId};
+
+pub(super) fn hear(state: &State, report: &Report, news: &InstanceNews) -> Result<Hearing, Refusal> {
+    check_text(news)?;
+    let id = subject(news);
+    let Some(instance) = state.instances.get(&id) else { return Ok(Hearing::Redundant) };
+    if instance.servant != ServantId(report.id.sender) {
+        return Ok(Hearing::Redundant);
+    }
+    if instance.is_retired() {
+        return Ok(match news {
+            InstanceNews::Stopped(_) => fact(InstanceStopped { instance: id }).into(),
+            InstanceNews::Started(_)
+            | InstanceNews::Ready(_)
+            | InstanceNews::Unhealthy(_)
+            | InstanceNews::Exited(_)
+            | InstanceNews::Looping(_)
+            | InstanceNews::Steady(_)
+            | InstanceNews::Failed(_)
+            | InstanceNews::PortTaken(_) => Hearing::Redundant,
+        });
+    }
+    Ok(live(state, id, instance, news))
+}
+
+fn subject(news: &InstanceNews) -> InstanceId {
+    match news {
+        InstanceNews::Started(news) => news.instance,
+        InstanceNews::Ready(news) => news.instance,
+        InstanceNews::Unhealthy(news) => news.instance,
+        InstanceNews::Exited(news) => news.instance,
+        InstanceNews::Looping(news) => news.instance,
+        InstanceNews::Steady(news) => news.instance,
+        InstanceNews::Failed(news) => news.instance,
+        InstanceNews::PortTaken(news) => news.instance,
+        InstanceNews::Stopped(news) => news.instance,
+    }
+}
+
+fn live(state: &State, id: InstanceId, instance: &Instance, news: &InstanceNews) -> Hearing {
+    match news {
+        InstanceNews::Started(news) => fact(InstanceStarted { instance: id, pid: news.pid }).into(),
+        InstanceNews::Ready(_) if instance.phase == InstancePhase::Healthy => Hearing::Redundant,
+        InstanceNews::Ready(_) => fact(InstanceBecameHealthy { instance: id }).into(),
+        InstanceNews::Unhealthy(news) => {
+            fact(InstanceBecameUnhealthy { instance: id, reason: news.reason.clone() }).into()
+        }
+        InstanceNews::Exited(news) => exited(id, news),
+        InstanceNews::Looping(_) if instance.looping => Hearing::Redundant,
+        InstanceNews::Looping(news) => {
+            let event =
+                InstanceCrashLooped { instance: id, crashes: news.crashes, window_ms: news.window_ms };
+            fact(event).into()
+        }
+        InstanceNews::Steady(_) if instance.looping => fact(InstanceSteadied { instance: id }).into(),
+        InstanceNews::Steady(_) => Hearing::Redundant,
+        InstanceNews::Failed(news) => failed(id, news.stage, news.reason.clone()),
+        InstanceNews::PortTaken(news) => port_taken(state, id, instance, news),
+        // Assigned and yet stopped: the servant converges by itself, and says when it runs.
+        InstanceNews::Stopped(_) => Hearing::Redundant,
+    }
+}
+
+fn exited(id: InstanceId, news: &Exited) -> Hearing {
+    let exit = match (news.code, news.signal) {
+        (_, Some(signal)) => Exit::Signal(signal),
+        (code, None) => Exit::Code(code.unwrap_or(-1)),
+    };
+    if news.restart_in_ms.is_none() && exit == Exit::Code(0) {
+        return fact(InstanceFinished { instance: id, pid: news.pid }).into();
+    }
+    fact(InstanceCrashed {
+        instance: id,
+        pid: news.pid,
+        exit,
+        uptime_ms: news.uptime_ms,
+        restart_in_ms: news.restart_in_ms,
+    })
+    .into()
+}
+
+fn failed(id: InstanceId, stage: Stage, reason: String) -> Hearing {
+    fact(InstanceFailed { instance: id, stage, reason }).into()
+}
+
+/// The instance keeps its id and gets other ports; the taken one is not given out again until its servant registers anew.
+fn port_taken(state: &State, id: InstanceId, instance: &Instance, news: &PortTaken) -> Hearing {
+    if !instance.ports.values().any(|port| *port == news.port) {
+        return Hearing::Redundant;
+    }
+    let Some(servant) = state.servants.get(&instance.servant) else { return Hearing::Redundant };
+    match free_ports(servant, 1).first() {
+        Some(&free) => {
+            let mut ports = instance.ports.clone();
+            ports.values_mut().filter(|port| **port == news.port).for_each(|port| *port = free);
+            fact(InstancePortsReplaced { instance: id, taken: news.port, ports }).into()
+        }
+        None => {
+            let range = servant.facts.ports;
+            let reason =
+                format!("port {} is taken and none of {}-{} is free", news.port, range.first, range.last);
+            failed(id, Stage::Start, reason)
+        }
+    }
+}
+
+fn check_text(news: &InstanceNews) -> Result<(), Refusal> {
+    let length = match news {
+        InstanceNews::Unhealthy(news) => news.reason.len(),
+        InstanceNews::Failed(news) => news.reason.len(),
+        InstanceNews::Started(_)
+        | InstanceNews::Ready(_)
+        | InstanceNews::Exited(_)
+        | InstanceNews::Looping(_)
+        | InstanceNews::Steady(_)
+        | InstanceNews::PortTaken(_)
+        | InstanceNews::Stopped(_) => 0,
+    };
+    if length > TEXT_BYTES {
+        let rule = format!("is {length} bytes long; at most {TEXT_BYTES}");
+        return Err(refusal(RefusalCode::Invalid, "reason", rule, "cut it"));
+    }
+    Ok(())
+}
+
+fn fact(event: impl Into<InstanceEvent>) -> Fact {
+    Fact::Instance(event.into())
+}

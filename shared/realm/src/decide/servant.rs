@@ -1,0 +1,105 @@
+//! Commands and reports about servants.
+
+use super::refuse::refusal;
+use super::{Consent, Hearing};
+use crate::state::State;
+use events::command::RemoveServant;
+use events::event::{
+    ServantChanged, ServantEvent, ServantJoined, ServantLost, ServantRemoved, ServantReturned,
+};
+use events::limits::CAPABILITIES;
+use events::report::{RegisterServant, ServantNews};
+use events::{Fact, Refusal, RefusalCode, Report, ServantId};
+
+/// The lowest port that may be given out: those below belong to the system.
+const LOWEST_PORT: u16 = 1024;
+
+pub(super) fn hear(state: &State, report: &Report, news: &ServantNews) -> Result<Hearing, Refusal> {
+    match news {
+        ServantNews::Register(facts) => register(state, report, facts),
+        ServantNews::Lose(news) => Ok(lose(state, news.servant, news.silent_ms)),
+        ServantNews::Return(news) => Ok(returned(state, news.servant)),
+    }
+}
+
+fn register(state: &State, report: &Report, facts: &RegisterServant) -> Result<Hearing, Refusal> {
+    check_facts(report, facts)?;
+    if let Some(holder) = state.servant_names.get(&facts.name).filter(|holder| **holder != facts.servant) {
+        let rule = format!("the name {:?} is held by the servant {holder}", facts.name);
+        let fix = "start this servant with another --name, or remove the other with `kingctl servant remove`";
+        return Err(refusal(RefusalCode::Conflict, "name", rule, fix));
+    }
+    let Some(known) = state.servants.get(&facts.servant) else {
+        return Ok(fact(ServantJoined { domain: report.domain.clone(), facts: facts.clone() }).into());
+    };
+    let mut facts_out = Vec::new();
+    if known.facts != *facts || known.domain != report.domain {
+        facts_out.push(fact(ServantChanged { domain: report.domain.clone(), facts: facts.clone() }));
+    }
+    if known.lost {
+        facts_out.push(fact(ServantReturned { servant: facts.servant, name: facts.name.clone() }));
+    }
+    Ok(if facts_out.is_empty() { Hearing::Redundant } else { Hearing::News(facts_out) })
+}
+
+fn check_facts(report: &Report, facts: &RegisterServant) -> Result<(), Refusal> {
+    if report.id.sender != facts.servant.0 {
+        let rule = format!("{} cannot speak for the servant {}", report.id.sender, facts.servant);
+        return Err(refusal(RefusalCode::Invalid, "servant", rule, "register under the id of the sender"));
+    }
+    let ports = facts.ports;
+    if ports.first < LOWEST_PORT || ports.first > ports.last {
+        let rule = format!("{}-{} is no range of ports from {LOWEST_PORT} to 65535", ports.first, ports.last);
+        return Err(refusal(
+            RefusalCode::Invalid,
+            "ports",
+            rule,
+            "start the servant with --ports FIRST-LAST",
+        ));
+    }
+    let long = facts.capabilities.iter().any(|(tool, version)| tool.len() > 63 || version.len() > 128);
+    if facts.capabilities.len() > CAPABILITIES || long || facts.boot.len() > 128 {
+        let rule = format!("at most {CAPABILITIES} tools, names of 63 and versions of 128 bytes");
+        return Err(refusal(RefusalCode::Invalid, "capabilities", rule, "report fewer or shorter ones"));
+    }
+    Ok(())
+}
+
+fn lose(state: &State, id: ServantId, silent_ms: u64) -> Hearing {
+    match state.servants.get(&id) {
+        Some(servant) if !servant.lost => {
+            fact(ServantLost { servant: id, name: servant.facts.name.clone(), silent_ms }).into()
+        }
+        Some(_) | None => Hearing::Redundant,
+    }
+}
+
+fn returned(state: &State, id: ServantId) -> Hearing {
+    match state.servants.get(&id) {
+        Some(servant) if servant.lost => {
+            fact(ServantReturned { servant: id, name: servant.facts.name.clone() }).into()
+        }
+        Some(_) | None => Hearing::Redundant,
+    }
+}
+
+pub(super) fn remove(state: &State, order: &RemoveServant) -> Result<Consent, Refusal> {
+    let Some((id, servant)) = state.servant_named(&order.servant) else {
+        let rule = format!("there is no servant {:?}", order.servant);
+        return Err(refusal(RefusalCode::Unknown, "servant", rule, "see `kingctl servant ls`"));
+    };
+    if !servant.lost {
+        let rule = format!("the servant {:?} is alive and would come back at once", order.servant);
+        return Err(refusal(
+            RefusalCode::Conflict,
+            "servant",
+            rule,
+            "stop it first; it counts as lost after 3 s",
+        ));
+    }
+    Ok(fact(ServantRemoved { servant: id, name: order.servant.clone() }).into())
+}
+
+fn fact(event: impl Into<ServantEvent>) -> Fact {
+    Fact::Servant(event.into())
+}

@@ -1,0 +1,156 @@
+//! Project: what others read of the state, and which of it an event changes.
+
+use crate::state::{App, Instance, State};
+use events::event::{AppEvent, InstanceEvent, ServantEvent};
+use events::view::{AssignedInstance, AssignedProcess, AssignedRelease, Assignment, Domain, DomainServant};
+use events::{AppName, DomainName, Event, Fact, InstanceId, ProcessName, ServantId};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A view that has to be projected anew.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ViewKey {
+    Assignment(ServantId),
+    Domain(DomainName),
+}
+
+/// The views that an event changes, told from the state **before** it is applied.
+pub fn touched(before: &State, event: &Event, keys: &mut BTreeSet<ViewKey>) {
+    match &event.fact {
+        Fact::Instance(fact) => touched_by_instance(before, fact, keys),
+        Fact::Servant(fact) => touched_by_servant(before, fact, keys),
+        Fact::App(AppEvent::Removed(fact)) => {
+            let instances = before.apps.get(&fact.app).into_iter().flat_map(|app| &app.instances);
+            let servants =
+                instances.filter_map(|id| before.instances.get(id)).map(|instance| instance.servant);
+            keys.extend(servants.map(ViewKey::Assignment));
+        }
+        Fact::App(
+            AppEvent::Created(_)
+            | AppEvent::Pushed(_)
+            | AppEvent::Deployed(_)
+            | AppEvent::Scaled(_)
+            | AppEvent::Settled(_),
+        )
+        | Fact::Version(_)
+        | Fact::Release(_)
+        | Fact::Config(_)
+        | Fact::Command(_)
+        | Fact::Alert(_)
+        | Fact::King(_) => {}
+    }
+}
+
+fn touched_by_instance(before: &State, fact: &InstanceEvent, keys: &mut BTreeSet<ViewKey>) {
+    match fact {
+        InstanceEvent::Placed(fact) => {
+            keys.insert(ViewKey::Assignment(fact.servant));
+        }
+        InstanceEvent::Retired(_) | InstanceEvent::PortsReplaced(_) | InstanceEvent::Stopped(_) => {
+            let servant = before.instances.get(&fact.instance()).map(|instance| instance.servant);
+            keys.extend(servant.map(ViewKey::Assignment));
+        }
+        InstanceEvent::Started(_)
+        | InstanceEvent::BecameHealthy(_)
+        | InstanceEvent::BecameUnhealthy(_)
+        | InstanceEvent::Crashed(_)
+        | InstanceEvent::Finished(_)
+        | InstanceEvent::CrashLooped(_)
+        | InstanceEvent::Steadied(_)
+        | InstanceEvent::Failed(_) => {}
+    }
+}
+
+fn touched_by_servant(before: &State, fact: &ServantEvent, keys: &mut BTreeSet<ViewKey>) {
+    let id = fact.servant();
+    keys.extend(before.servants.get(&id).map(|servant| ViewKey::Domain(servant.domain.clone())));
+    match fact {
+        ServantEvent::Joined(fact) => {
+            keys.insert(ViewKey::Domain(fact.domain.clone()));
+            keys.insert(ViewKey::Assignment(id));
+        }
+        ServantEvent::Changed(fact) => {
+            keys.insert(ViewKey::Domain(fact.domain.clone()));
+        }
+        ServantEvent::Lost(_) | ServantEvent::Returned(_) => {}
+        ServantEvent::Removed(_) => {
+            keys.insert(ViewKey::Assignment(id));
+        }
+    }
+}
+
+/// Every view that the state has: what a King that takes over writes.
+pub fn all(state: &State) -> BTreeSet<ViewKey> {
+    let assignments = state.servants.keys().copied().map(ViewKey::Assignment);
+    let domains = state.servants.values().map(|servant| ViewKey::Domain(servant.domain.clone()));
+    assignments.chain(domains).collect()
+}
+
+/// Everything that a servant must be running, and what it must not be running any more.
+pub fn assignment(state: &State, servant: ServantId) -> Assignment {
+    let Some(servant) = state.servants.get(&servant) else { return Assignment::default() };
+    let mut releases: BTreeMap<(&AppName, u32), AssignedRelease> = BTreeMap::new();
+    let mut instances = Vec::new();
+    let mut stopping = Vec::new();
+    for (id, instance) in
+        servant.instances.iter().filter_map(|id| state.instances.get(id).map(|found| (*id, found)))
+    {
+        if instance.is_retired() {
+            stopping.push(id);
+            continue;
+        }
+        let Some(app) = state.apps.get(&instance.app) else { continue };
+        let key = (&instance.app, instance.release);
+        if !releases.contains_key(&key) {
+            let Some(release) = assigned_release(app, &instance.app, instance.release) else { continue };
+            releases.insert(key, release);
+        }
+        instances.push(assigned_instance(id, instance));
+    }
+    Assignment { releases: releases.into_values().collect(), instances, stopping }
+}
+
+fn assigned_instance(id: InstanceId, instance: &Instance) -> AssignedInstance {
+    AssignedInstance {
+        instance: id,
+        app: instance.app.clone(),
+        release: instance.release,
+        process: instance.process.clone(),
+        ports: instance.ports.clone(),
+    }
+}
+
+fn assigned_release(app: &App, name: &AppName, number: u32) -> Option<AssignedRelease> {
+    let release = app.releases.get(&number)?;
+    let published = app.versions.get(&release.version)?;
+    let process = |name: &ProcessName| {
+        let declared = published.manifest.processes.get(name)?;
+        Some(AssignedProcess {
+            command: declared.command.clone(),
+            env: release.environments.get(name).cloned().unwrap_or_default(),
+            ports: declared.ports.clone(),
+            health: declared.health.clone(),
+            restart: declared.restart,
+            stop_grace_ms: declared.stop_grace_ms,
+        })
+    };
+    let names = published.manifest.processes.keys();
+    Some(AssignedRelease {
+        app: name.clone(),
+        release: number,
+        version: release.version.clone(),
+        archive: published.archive,
+        build: published.manifest.build.clone(),
+        processes: names.filter_map(|name| process(name).map(|process| (name.clone(), process))).collect(),
+    })
+}
+
+/// The servants of a domain.
+pub fn domain(state: &State, domain: &DomainName) -> Domain {
+    let servants = state.servants.iter().filter(|(_, servant)| servant.domain == *domain);
+    let servants = servants.map(|(id, servant)| DomainServant {
+        servant: *id,
+        name: servant.facts.name.clone(),
+        lost: servant.lost,
+    });
+    Domain { domain: domain.clone(), servants: servants.collect() }
+}

@@ -1,0 +1,280 @@
+//! Query: what people ask of the state, as lists with stable keys.
+
+use crate::decide::refuse::{known_app, refusal};
+use crate::schedule::Need;
+use crate::state::{App, Instance, Scope, State};
+use events::query::{
+    AlertItem, AppItem, AppPhase, CommandItem, ConfigItem, InstanceItem, ProcessItem, Question, ReleaseItem,
+    ServantItem, VersionItem,
+};
+use events::{AppName, InstanceId, ProcessName, Refusal, RefusalCode, ServantName};
+use serde::Serialize;
+
+/// The items of a reply; each kind of query has one kind of item.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Items {
+    Apps(Vec<AppItem>),
+    Versions(Vec<VersionItem>),
+    Releases(Vec<ReleaseItem>),
+    Instances(Vec<InstanceItem>),
+    Servants(Vec<ServantItem>),
+    Config(Vec<ConfigItem>),
+    Commands(Vec<CommandItem>),
+    Alerts(Vec<AlertItem>),
+}
+
+/// Answers a query from the state. `king.show` is answered by the King itself, and is unknown here.
+///
+/// # Errors
+/// When the kind is unknown, a field that it needs is missing, or what it names does not exist.
+pub fn answer(state: &State, kind: &str, question: &Question) -> Result<Items, Refusal> {
+    match kind {
+        "app.ls" => {
+            Ok(Items::Apps(state.apps.iter().map(|(name, app)| app_item(state, name, app)).collect()))
+        }
+        "app.show" => {
+            let name = needed("app", question.app.as_ref())?;
+            Ok(Items::Apps(vec![app_item(state, name, known_app(state, name)?)]))
+        }
+        "version.ls" => versions(state, needed("app", question.app.as_ref())?),
+        "release.ls" => releases(state, needed("app", question.app.as_ref())?),
+        "instance.ls" => instances(state, question),
+        "servant.ls" => Ok(Items::Servants(servants(state))),
+        "config.ls" => Ok(Items::Config(config(state, question))),
+        "command.show" => command(state, question),
+        "alert.ls" => Ok(Items::Alerts(alerts(state))),
+        other => Err(refusal(
+            RefusalCode::Unknown,
+            "kind",
+            format!("there is no query {:?}", other.chars().take(64).collect::<String>()),
+            format!("ask one of: {}", events::query::KINDS.join(", ")),
+        )),
+    }
+}
+
+fn needed<'a, T>(field: &str, value: Option<&'a T>) -> Result<&'a T, Refusal> {
+    value.ok_or_else(|| {
+        refusal(
+            RefusalCode::Invalid,
+            field,
+            "the query needs it",
+            format!("send {{\"{field}\": …}} as the payload"),
+        )
+    })
+}
+
+fn app_item(state: &State, name: &AppName, app: &App) -> AppItem {
+    let release = app.current_release();
+    AppItem {
+        app: name.clone(),
+        newest: app.versions.keys().next_back().cloned(),
+        version: release.map(|(_, release)| release.version.clone()),
+        release: app.current,
+        phase: phase(state, name, app),
+        processes: app
+            .counts
+            .iter()
+            .map(|(process, wanted)| process_item(state, app, process, *wanted))
+            .collect(),
+        obstacles: obstacles(state, name, app),
+        created_at: app.created_at,
+    }
+}
+
+fn phase(state: &State, name: &AppName, app: &App) -> AppPhase {
+    let Some(release) = app.current else { return AppPhase::New };
+    let current = || state.instances_of(app).filter(|(_, instance)| instance.release == release);
+    if current().any(|(_, instance)| instance.is_hopeless()) {
+        AppPhase::Failing
+    } else if state.unsettled.contains(name) || current().any(|(_, instance)| !instance.is_well()) {
+        AppPhase::Settling
+    } else {
+        AppPhase::Settled
+    }
+}
+
+fn process_item(state: &State, app: &App, process: &ProcessName, wanted: u32) -> ProcessItem {
+    let mut item = ProcessItem { process: process.clone(), wanted, healthy: 0, placed: 0, old: 0 };
+    for (_, instance) in state.instances_of(app).filter(|(_, instance)| instance.process == *process) {
+        let current = Some(instance.release) == app.current && !instance.is_retired();
+        item.placed += u32::from(current);
+        item.healthy += u32::from(current && instance.is_well() && !state.is_lost(instance.servant));
+        item.old += u32::from(!current);
+    }
+    item
+}
+
+/// What stands in the way: instances that cannot be placed, with every servant's reasons, and those that failed.
+fn obstacles(state: &State, name: &AppName, app: &App) -> Vec<String> {
+    let Some((release, _)) = app.current_release() else { return Vec::new() };
+    let mut obstacles = Vec::new();
+    for (process, wanted) in &app.counts {
+        let item = process_item(state, app, process, *wanted);
+        let missing = wanted.saturating_sub(item.placed);
+        if missing > 0 {
+            let why = unplaceable(state, name, app, release, process);
+            obstacles.push(format!("{process}: {missing} of {wanted} instances have no place: {why}"));
+        }
+    }
+    for (id, instance) in state.instances_of(app).filter(|(_, instance)| instance.release == release) {
+        if instance.is_hopeless() {
+            obstacles.push(hopeless(state, id, instance));
+        }
+    }
+    obstacles
+}
+
+fn unplaceable(state: &State, name: &AppName, app: &App, release: u32, process: &ProcessName) -> String {
+    let need = app.manifest_of(release).and_then(|manifest| Need::of(manifest, name, process));
+    let Some(need) = need else { return "its manifest names no such process type".into() };
+    if state.servants.is_empty() {
+        return "there is no servant".into();
+    }
+    let reasons = state.servants.values().take(10).map(|servant| {
+        let reasons = need.obstacles(servant);
+        let reasons = if reasons.is_empty() { "will take some".to_owned() } else { reasons.join(", ") };
+        format!("{} {reasons}", servant.facts.name)
+    });
+    reasons.collect::<Vec<_>>().join("; ")
+}
+
+fn hopeless(state: &State, id: InstanceId, instance: &Instance) -> String {
+    let servant = servant_name(state, instance).map_or_else(String::new, |name| format!(" on {name}"));
+    let what = if instance.looping { "crashes again and again" } else { "cannot be started" };
+    let reason = instance.reason.as_deref().unwrap_or("no reason was given");
+    format!("{}: instance {id}{servant} {what}: {reason}", instance.process)
+}
+
+fn servant_name(state: &State, instance: &Instance) -> Option<ServantName> {
+    state.servants.get(&instance.servant).map(|servant| servant.facts.name.clone())
+}
+
+fn versions(state: &State, name: &AppName) -> Result<Items, Refusal> {
+    let app = known_app(state, name)?;
+    let items = app.versions.iter().map(|(version, published)| VersionItem {
+        app: name.clone(),
+        version: version.clone(),
+        commit: published.commit,
+        archive: published.archive,
+        published_at: published.at,
+    });
+    Ok(Items::Versions(items.collect()))
+}
+
+fn releases(state: &State, name: &AppName) -> Result<Items, Refusal> {
+    let app = known_app(state, name)?;
+    let items = app.releases.iter().map(|(number, release)| ReleaseItem {
+        app: name.clone(),
+        release: *number,
+        version: release.version.clone(),
+        current: app.current == Some(*number),
+        created_at: release.at,
+    });
+    Ok(Items::Releases(items.collect()))
+}
+
+fn instances(state: &State, question: &Question) -> Result<Items, Refusal> {
+    if let Some(name) = &question.app {
+        // An app that was removed may still have instances that are being stopped.
+        if !state.instances.values().any(|instance| instance.app == *name) {
+            known_app(state, name)?;
+        }
+    }
+    if let Some(name) = question.servant.as_ref().filter(|name| state.servant_named(name).is_none()) {
+        let rule = format!("there is no servant {name:?}");
+        return Err(refusal(RefusalCode::Unknown, "servant", rule, "see `kingctl servant ls`"));
+    }
+    let wanted = state.instances.iter().filter_map(|(id, instance)| {
+        let servant = servant_name(state, instance)?;
+        let matches = question.app.as_ref().is_none_or(|app| instance.app == *app)
+            && question.servant.as_ref().is_none_or(|name| servant == *name)
+            && question.process.as_ref().is_none_or(|process| instance.process == *process);
+        matches.then(|| instance_item(state, *id, instance, servant))
+    });
+    let mut items: Vec<InstanceItem> = wanted.collect();
+    items.sort_by(|a, b| (&a.app, &a.process, a.instance).cmp(&(&b.app, &b.process, b.instance)));
+    Ok(Items::Instances(items))
+}
+
+fn instance_item(state: &State, id: InstanceId, instance: &Instance, servant: ServantName) -> InstanceItem {
+    let release = state.apps.get(&instance.app).and_then(|app| app.releases.get(&instance.release));
+    InstanceItem {
+        instance: id,
+        app: instance.app.clone(),
+        process: instance.process.clone(),
+        release: instance.release,
+        version: release.map(|release| release.version.clone()),
+        servant,
+        phase: instance.phase,
+        pid: instance.pid,
+        ports: instance.ports.clone(),
+        crashes: instance.crashes,
+        reason: instance.reason.clone(),
+        since: instance.since,
+    }
+}
+
+fn servants(state: &State) -> Vec<ServantItem> {
+    let items = state.servant_names.iter().filter_map(|(name, id)| {
+        let servant = state.servants.get(id)?;
+        Some(ServantItem {
+            servant: *id,
+            name: name.clone(),
+            domain: servant.domain.clone(),
+            lost: servant.lost,
+            since: servant.since,
+            instances: u32::try_from(servant.instances.len()).unwrap_or(u32::MAX),
+            capabilities: servant.facts.capabilities.clone(),
+            cpus: servant.facts.cpus,
+            memory_bytes: servant.facts.memory_bytes,
+        })
+    });
+    items.collect()
+}
+
+fn config(state: &State, question: &Question) -> Vec<ConfigItem> {
+    let scopes = state.config.scopes.iter().filter(|(scope, _)| {
+        question.app.as_ref().is_none_or(|app| scope.app.as_ref() == Some(app))
+            && question.process.as_ref().is_none_or(|process| scope.process.as_ref() == Some(process))
+    });
+    let items = scopes.flat_map(|(Scope { app, process }, settings)| {
+        settings.iter().map(move |(key, setting)| ConfigItem {
+            app: app.clone(),
+            process: process.clone(),
+            key: key.clone(),
+            value: setting.value.clone(),
+            revision: setting.revision,
+        })
+    });
+    items.collect()
+}
+
+fn command(state: &State, question: &Question) -> Result<Items, Refusal> {
+    let id = needed("id", question.id.as_ref())?;
+    let stored = state.outcomes.get(id).ok_or_else(|| {
+        let rule = format!("no outcome of a command {id:?} is remembered");
+        refusal(
+            RefusalCode::Unknown,
+            "id",
+            rule,
+            "outcomes are kept for a day; ask the event log for older ones",
+        )
+    })?;
+    Ok(Items::Commands(vec![CommandItem {
+        id: id.clone(),
+        command: stored.command.clone(),
+        at: stored.at,
+        outcome: stored.outcome.clone(),
+    }]))
+}
+
+fn alerts(state: &State) -> Vec<AlertItem> {
+    let items = state.mails.iter().map(|(mail, planned)| AlertItem {
+        mail: *mail,
+        incident: planned.incident.clone(),
+        subject: planned.subject.clone(),
+        planned_at: planned.at,
+    });
+    items.collect()
+}

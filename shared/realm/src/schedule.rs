@@ -1,0 +1,122 @@
+//! The scheduler: which servant gets the next instance, and which ports.
+//!
+//! It spreads: first over the servants with the fewest instances of the same process type, then over those with the
+//! fewest of all, then by name. It looks only at live servants that have what the process type needs and a free port
+//! for each that it wants.
+
+use crate::state::{Servant, State};
+use events::{AppName, Manifest, PortName, ProcessName, ServantId};
+use semver::{Version, VersionReq};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+
+/// What an instance of a process type needs from its servant.
+pub struct Need<'a> {
+    pub app: &'a AppName,
+    pub process: &'a ProcessName,
+    pub tools: Vec<(&'a str, &'a VersionReq)>,
+    pub ports: &'a [PortName],
+}
+
+impl<'a> Need<'a> {
+    /// What a process type of a manifest needs; none if the manifest has no such process type.
+    pub fn of(manifest: &'a Manifest, app: &'a AppName, process: &'a ProcessName) -> Option<Self> {
+        let declared = manifest.processes.get(process)?;
+        let tools =
+            manifest.needs.iter().chain(&declared.needs).map(|(tool, wanted)| (tool.as_str(), wanted));
+        Some(Self { app, process, tools: tools.collect(), ports: &declared.ports })
+    }
+
+    /// Every reason for which a servant cannot run it; empty if it can.
+    pub fn obstacles(&self, servant: &Servant) -> Vec<String> {
+        let mut obstacles = Vec::new();
+        if servant.lost {
+            obstacles.push("is lost".to_owned());
+        }
+        for (tool, wanted) in &self.tools {
+            match servant.facts.capabilities.get(*tool) {
+                None => obstacles.push(format!("has no {tool}")),
+                Some(found) if !satisfies(found, wanted) => {
+                    obstacles.push(format!("has {tool} {found}, not {wanted}"))
+                }
+                Some(_) => {}
+            }
+        }
+        if free_ports(servant, self.ports.len()).len() < self.ports.len() {
+            let range = servant.facts.ports;
+            obstacles.push(format!("has no free port in {}-{}", range.first, range.last));
+        }
+        obstacles
+    }
+}
+
+/// A tool of unknown version has what any version will do for.
+fn satisfies(found: &str, wanted: &VersionReq) -> bool {
+    *wanted == VersionReq::STAR || Version::parse(found).is_ok_and(|version| wanted.matches(&version))
+}
+
+/// The free ports of a servant, from `start` on and around the end of its range.
+fn search(servant: &Servant, start: u16) -> impl Iterator<Item = u16> {
+    let range = servant.facts.ports;
+    let start = if range.contains(start) { start } else { range.first };
+    (start..=range.last).chain(range.first..start).filter(|port| servant.is_free(*port))
+}
+
+/// Up to `count` free ports of a servant, where its search for one goes on.
+pub fn free_ports(servant: &Servant, count: usize) -> Vec<u16> {
+    search(servant, servant.next_port).take(count).collect()
+}
+
+/// A place for one instance.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Place {
+    pub servant: ServantId,
+    pub ports: BTreeMap<PortName, u16>,
+}
+
+/// A servant in the order of the search; the ports that this search has given out on it are not yet in the state.
+struct Candidate<'a> {
+    id: ServantId,
+    servant: &'a Servant,
+    given: BTreeSet<u16>,
+    next_port: u16,
+}
+
+impl Candidate<'_> {
+    fn take_ports(&mut self, names: &[PortName]) -> Option<BTreeMap<PortName, u16>> {
+        let free = search(self.servant, self.next_port).filter(|port| !self.given.contains(port));
+        let chosen: Vec<u16> = free.take(names.len()).collect();
+        if chosen.len() < names.len() {
+            return None;
+        }
+        self.given.extend(&chosen);
+        self.next_port = chosen.last().map_or(self.next_port, |port| port.saturating_add(1));
+        Some(names.iter().cloned().zip(chosen).collect())
+    }
+}
+
+/// Places for up to `count` instances; fewer where servants or ports run out. `avoid` says which servants not to use.
+pub fn places(state: &State, need: &Need<'_>, count: usize, avoid: impl Fn(ServantId) -> bool) -> Vec<Place> {
+    let mut candidates: Vec<Candidate<'_>> = Vec::new();
+    let mut order = BinaryHeap::new();
+    for (&id, servant) in &state.servants {
+        if avoid(id) || !need.obstacles(servant).is_empty() {
+            continue;
+        }
+        let same = servant.instances.iter().filter_map(|instance| state.instances.get(instance));
+        let same = same
+            .filter(|other| other.app == *need.app && other.process == *need.process && !other.is_retired());
+        order.push(Reverse((same.count(), servant.instances.len(), &servant.facts.name, candidates.len())));
+        candidates.push(Candidate { id, servant, given: BTreeSet::new(), next_port: servant.next_port });
+    }
+    let mut places = Vec::new();
+    while places.len() < count {
+        let Some(Reverse((same, all, name, index))) = order.pop() else { break };
+        let candidate = &mut candidates[index];
+        if let Some(ports) = candidate.take_ports(need.ports) {
+            places.push(Place { servant: candidate.id, ports });
+            order.push(Reverse((same + 1, all + 1, name, index)));
+        }
+    }
+    places
+}

@@ -1,0 +1,66 @@
+//! An app: its Git references, versions and releases, and what shall run of it.
+
+use events::command::app::Bundle;
+use events::{CommitHash, Digest, InstanceId, Manifest, ProcessName, Timestamp};
+use semver::Version;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Releases kept per app: the newest, and those that still have an instance.
+pub const RELEASES_KEPT: usize = 50;
+
+/// An app.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct App {
+    pub created_at: Timestamp,
+    /// Its Git references by full name.
+    pub refs: BTreeMap<String, CommitHash>,
+    /// The Git bundles that hold its objects, oldest first; a whole one replaces all before it.
+    pub bundles: Vec<Digest>,
+    pub versions: BTreeMap<Version, PublishedVersion>,
+    pub releases: BTreeMap<u32, Release>,
+    /// The release that shall run.
+    pub current: Option<u32>,
+    /// How many instances of each process type shall run.
+    pub counts: BTreeMap<ProcessName, u32>,
+    /// Its instances, those told to stop included.
+    pub instances: BTreeSet<InstanceId>,
+}
+
+/// A version that can be deployed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PublishedVersion {
+    pub at: Timestamp,
+    pub commit: Option<CommitHash>,
+    pub archive: Digest,
+    pub manifest: Manifest,
+}
+
+/// A version with the environment of the moment of its deploy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Release {
+    pub at: Timestamp,
+    pub version: Version,
+    pub environments: BTreeMap<ProcessName, BTreeMap<String, String>>,
+}
+
+impl App {
+    /// The release that shall run, with its number.
+    pub fn current_release(&self) -> Option<(u32, &Release)> {
+        let number = self.current?;
+        self.releases.get(&number).map(|release| (number, release))
+    }
+
+    /// The manifest of a release.
+    pub fn manifest_of(&self, release: u32) -> Option<&Manifest> {
+        let version = &self.releases.get(&release)?.version;
+        self.versions.get(version).map(|published| &published.manifest)
+    }
+
+    pub(crate) fn store_bundle(&mut self, bundle: &Bundle) {
+        if bundle.whole {
+            self.bundles.clear();
+        }
+        self.bundles.push(bundle.digest);
+    }
+}

@@ -1,0 +1,58 @@
+//! An instance: one running copy of a process type, on a servant, with its ports.
+
+use events::query::InstancePhase;
+use events::{AppName, PortName, ProcessName, ServantId, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// An instance.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Instance {
+    pub app: AppName,
+    pub process: ProcessName,
+    pub release: u32,
+    pub servant: ServantId,
+    pub ports: BTreeMap<PortName, u16>,
+    pub phase: InstancePhase,
+    pub pid: Option<u32>,
+    /// Crashes so far.
+    pub crashes: u32,
+    /// Whether it is in a crash loop.
+    pub looping: bool,
+    /// Why it is in its phase, when that is not plain.
+    pub reason: Option<String>,
+    /// When its phase began.
+    pub since: Timestamp,
+}
+
+impl Instance {
+    /// Whether it was told to stop.
+    pub fn is_retired(&self) -> bool {
+        self.phase == InstancePhase::Stopping
+    }
+
+    /// Whether it does what it is there for: it is healthy and not between two crashes of a loop, or has done its work.
+    pub fn is_well(&self) -> bool {
+        match self.phase {
+            InstancePhase::Healthy => !self.looping,
+            InstancePhase::Finished => true,
+            InstancePhase::Placed
+            | InstancePhase::Started
+            | InstancePhase::Unhealthy
+            | InstancePhase::Crashed
+            | InstancePhase::Failed
+            | InstancePhase::Stopping => false,
+        }
+    }
+
+    /// Whether it will not become healthy by itself.
+    pub fn is_hopeless(&self) -> bool {
+        !self.is_retired() && (self.phase == InstancePhase::Failed || self.looping)
+    }
+
+    pub(crate) fn enter(&mut self, phase: InstancePhase, at: Timestamp, reason: Option<String>) {
+        self.phase = phase;
+        self.since = at;
+        self.reason = reason;
+    }
+}

@@ -1,0 +1,53 @@
+//! The outcomes of commands: a command id runs once, and its answer can be asked for again.
+
+use events::limits::{OUTCOME_AGE_MS, OUTCOMES};
+use events::{CommandId, EventNumber, Outcome, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The outcomes, bounded by age and by number. Age is measured by the log's own time, so every King forgets the same.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Outcomes {
+    by_id: BTreeMap<CommandId, StoredOutcome>,
+    by_event: BTreeMap<EventNumber, CommandId>,
+}
+
+/// What became of a command.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StoredOutcome {
+    /// `<noun>.<verb>`.
+    pub command: String,
+    pub at: Timestamp,
+    pub outcome: Outcome,
+}
+
+impl Outcomes {
+    /// The outcome of a command, if it is remembered.
+    pub fn get(&self, id: &CommandId) -> Option<&StoredOutcome> {
+        self.by_id.get(id)
+    }
+
+    /// How many are remembered.
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Whether none is remembered.
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    pub(crate) fn insert(&mut self, id: CommandId, event: EventNumber, stored: StoredOutcome) {
+        let now = stored.at;
+        self.by_event.insert(event, id.clone());
+        self.by_id.insert(id, stored);
+        while let Some((&oldest, id)) = self.by_event.first_key_value() {
+            let aged = self.by_id.get(id).is_none_or(|stored| now.since(stored.at) > OUTCOME_AGE_MS);
+            if !aged && self.by_id.len() <= OUTCOMES {
+                return;
+            }
+            self.by_id.remove(id);
+            self.by_event.remove(&oldest);
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! One step of the kingdom: an input in, the events that follow from it out, and the state moved on.
+
+use crate::apply::apply;
+use crate::context::{Context, Input};
+use crate::converge::{self, Ids};
+use crate::decide::{self, Hearing};
+use crate::state::State;
+use events::event::{AppEvent, CommandAccepted, CommandEvent, CommandRefused, InstanceEvent, ServantEvent};
+use events::limits::EVENTS_PER_INPUT;
+use events::{Actor, AppName, Cause, Command, DomainName, Event, Fact, Outcome, Report, Verdict};
+use std::collections::BTreeSet;
+
+/// Most facts that a decision itself gives beside what converging adds.
+pub(crate) const MOST_DIRECT_FACTS: usize = EVENTS_PER_INPUT / 2;
+
+/// What one input led to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// The events, numbered on from the state; empty when the input changed nothing.
+    pub events: Vec<Event>,
+    pub response: Response,
+}
+
+/// What to tell the sender of an input, once the events are stored.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Response {
+    /// A command was decided.
+    Decided(Outcome),
+    /// A command with this id was decided before; this was its outcome.
+    Repeated(Outcome),
+    Report(Verdict),
+    /// Nobody waits.
+    None,
+}
+
+/// Decides an input and applies what follows to the state.
+pub fn step(state: &mut State, input: &Input, context: &Context) -> Decision {
+    let mut draft = Draft::new(input, context);
+    let response = match input {
+        Input::Command(command) => step_command(state, command, &mut draft),
+        Input::Report(report) => step_report(state, report, &mut draft),
+        Input::Tick => {
+            let unsettled = state.unsettled.clone();
+            draft.converge(state, unsettled);
+            Response::None
+        }
+        Input::Election(king) => {
+            let fact = decide::election(state, *king, context);
+            draft.record(state, fact);
+            Response::None
+        }
+    };
+    Decision { events: draft.events, response }
+}
+
+fn step_command(state: &mut State, command: &Command, draft: &mut Draft<'_>) -> Response {
+    if let Some(stored) = state.outcomes.get(&command.id) {
+        return Response::Repeated(stored.outcome.clone());
+    }
+    let id = command.id.clone();
+    let kind = command.order.kind().to_owned();
+    match decide::command(state, &command.order) {
+        Ok(consent) => {
+            draft.record_all(state, consent.facts);
+            let accepted = CommandAccepted { id, command: kind, release: consent.release };
+            draft.record(state, Fact::Command(CommandEvent::Accepted(accepted)));
+            Response::Decided(Outcome::Accepted { event: state.last, release: consent.release })
+        }
+        Err(refusal) => {
+            let refused = CommandRefused { id, command: kind, refusal: refusal.clone() };
+            draft.record(state, Fact::Command(CommandEvent::Refused(refused)));
+            Response::Decided(Outcome::Refused { event: Some(state.last), refusal })
+        }
+    }
+}
+
+fn step_report(state: &mut State, report: &Report, draft: &mut Draft<'_>) -> Response {
+    Response::Report(match decide::report(state, report) {
+        Ok(Hearing::News(facts)) => {
+            draft.record_all(state, facts);
+            Verdict::Committed
+        }
+        Ok(Hearing::Redundant) => Verdict::Redundant,
+        Err(refusal) => Verdict::Refused(refusal),
+    })
+}
+
+/// The events of one input as they come to be.
+struct Draft<'a> {
+    context: &'a Context,
+    cause: Cause,
+    actor: Actor,
+    domain: DomainName,
+    ids: Ids<'a>,
+    events: Vec<Event>,
+}
+
+impl<'a> Draft<'a> {
+    fn new(input: &Input, context: &'a Context) -> Self {
+        Self {
+            context,
+            cause: input.cause(),
+            actor: input.actor(),
+            domain: input.domain(),
+            ids: Ids::new(context),
+            events: Vec::new(),
+        }
+    }
+
+    fn record(&mut self, state: &mut State, fact: Fact) {
+        let event = Event {
+            id: state.last + 1,
+            at: self.context.at,
+            actor: self.actor.clone(),
+            cause: self.cause.clone(),
+            domain: self.domain.clone(),
+            fact,
+        };
+        apply(state, &event);
+        self.events.push(event);
+    }
+
+    /// Records facts, then what they entail.
+    fn record_all(&mut self, state: &mut State, facts: Vec<Fact>) {
+        let mut touched = BTreeSet::new();
+        for fact in facts {
+            touch(state, &fact, &mut touched);
+            self.record(state, fact);
+        }
+        self.converge(state, touched);
+    }
+
+    /// Converges apps as far as one input may reach; what is left over is continued by ticks. One place is kept for the
+    /// outcome of a command.
+    fn converge(&mut self, state: &mut State, apps: BTreeSet<AppName>) {
+        for app in apps {
+            let budget = (EVENTS_PER_INPUT - 1).saturating_sub(self.events.len());
+            for fact in converge::app(state, &app, budget, &mut self.ids) {
+                self.record(state, fact);
+            }
+        }
+    }
+}
+
+/// The apps whose instances a fact may concern, told before it is applied.
+fn touch(state: &State, fact: &Fact, touched: &mut BTreeSet<AppName>) {
+    match fact {
+        Fact::App(AppEvent::Deployed(event)) => {
+            touched.insert(event.app.clone());
+        }
+        Fact::App(AppEvent::Scaled(event)) => {
+            touched.insert(event.app.clone());
+        }
+        Fact::Instance(event) => touch_instance(state, event, touched),
+        Fact::Servant(event) => touch_servant(state, event, touched),
+        Fact::App(
+            AppEvent::Created(_) | AppEvent::Pushed(_) | AppEvent::Settled(_) | AppEvent::Removed(_),
+        )
+        | Fact::Version(_)
+        | Fact::Release(_)
+        | Fact::Config(_)
+        | Fact::Command(_)
+        | Fact::Alert(_)
+        | Fact::King(_) => {}
+    }
+}
+
+fn touch_instance(state: &State, event: &InstanceEvent, touched: &mut BTreeSet<AppName>) {
+    match event {
+        InstanceEvent::BecameHealthy(_)
+        | InstanceEvent::Finished(_)
+        | InstanceEvent::Failed(_)
+        | InstanceEvent::CrashLooped(_)
+        | InstanceEvent::Steadied(_)
+        | InstanceEvent::Retired(_)
+        | InstanceEvent::Stopped(_) => {
+            touched.extend(state.instances.get(&event.instance()).map(|instance| instance.app.clone()));
+        }
+        InstanceEvent::Placed(_)
+        | InstanceEvent::Started(_)
+        | InstanceEvent::BecameUnhealthy(_)
+        | InstanceEvent::Crashed(_)
+        | InstanceEvent::PortsReplaced(_) => {}
+    }
+}
+
+fn touch_servant(state: &State, event: &ServantEvent, touched: &mut BTreeSet<AppName>) {
+    match event {
+        ServantEvent::Lost(_) | ServantEvent::Removed(_) => {
+            let on_it =
+                state.servants.get(&event.servant()).into_iter().flat_map(|servant| &servant.instances);
+            touched
+                .extend(on_it.filter_map(|id| state.instances.get(id)).map(|instance| instance.app.clone()));
+        }
+        ServantEvent::Joined(_) | ServantEvent::Changed(_) | ServantEvent::Returned(_) => {
+            touched.extend(state.unsettled.iter().cloned());
+        }
+    }
+}
