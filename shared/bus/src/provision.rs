@@ -1,1 +1,304 @@
-//! To come.
+//! The streams and buckets of the kingdom: made when they are missing, refused when they stand otherwise.
+//!
+//! What stands is never changed in silence: a stream with other settings may hold data that the wanted settings
+//! would destroy.
+
+use crate::api::{self, ApiError};
+use crate::connect::Bus;
+use crate::log::{COMMIT_BYTES, patiently};
+use crate::views::VIEWS_STREAM;
+use async_nats::jetstream::ErrorCode;
+use events::subject::{
+    ARTIFACTS_BUCKET, EVENTS_STREAM, EVENTS_SUBJECTS, INBOX_STREAM, INBOX_SUBJECTS, LOG_STREAM, LOG_SUBJECT,
+    LOGS_STREAM, LOGS_SUBJECTS, VIEWS_BUCKET,
+};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use std::fmt;
+use std::time::Duration;
+
+/// Most bytes of the commit log. JetStream reserves nothing: a stream's limit is counted against `max_file` of the
+/// server only when the account has limits of its own.
+pub const LOG_BYTES: u64 = 10 * GIB;
+/// Most bytes of commands left to be done.
+pub const INBOX_BYTES: u64 = GIB;
+/// Most commands left to be done.
+pub const INBOX_MESSAGES: u64 = 1_000_000;
+/// Most bytes of public events; the oldest go first. No age: the last one must stay, for the publisher resumes there.
+pub const EVENTS_BYTES: u64 = GIB;
+/// Most bytes of the output of instances; the oldest go first.
+pub const LOGS_BYTES: u64 = GIB;
+/// How long the output of instances is kept.
+pub const LOGS_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Most bytes of views.
+pub const VIEWS_BYTES: u64 = GIB;
+/// Most bytes of artifacts.
+pub const ARTIFACTS_BYTES: u64 = 50 * GIB;
+/// The server must take messages of this size.
+pub const PAYLOAD_BYTES: usize = 1024 * 1024;
+/// How long the server knows a message id: as short as it allows where sequences fence, so that it costs no memory.
+const SHORT_WINDOW: Duration = Duration::from_millis(500);
+/// How long the server knows a message id where ids alone prevent copies.
+const LONG_WINDOW: Duration = Duration::from_secs(120);
+
+const GIB: u64 = 1024 * 1024 * 1024;
+
+/// The limits that an installation may set; the rest is not negotiable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub log_bytes: u64,
+    pub inbox_bytes: u64,
+    pub inbox_messages: u64,
+    pub events_bytes: u64,
+    pub logs_bytes: u64,
+    pub logs_age: Duration,
+    pub views_bytes: u64,
+    pub artifacts_bytes: u64,
+    /// Copies of each stream; 3 where there are three servers.
+    pub replicas: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            log_bytes: LOG_BYTES,
+            inbox_bytes: INBOX_BYTES,
+            inbox_messages: INBOX_MESSAGES,
+            events_bytes: EVENTS_BYTES,
+            logs_bytes: LOGS_BYTES,
+            logs_age: LOGS_AGE,
+            views_bytes: VIEWS_BYTES,
+            artifacts_bytes: ARTIFACTS_BYTES,
+            replicas: 1,
+        }
+    }
+}
+
+/// A setting that stands otherwise than wanted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Drift {
+    pub stream: String,
+    /// The name of the setting as NATS has it.
+    pub setting: String,
+    pub wanted: Value,
+    pub found: Value,
+}
+
+impl fmt::Display for Drift {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: {} is {}, wanted {}", self.stream, self.setting, self.found, self.wanted)
+    }
+}
+
+/// Why the streams do not stand as they must.
+#[derive(Debug, thiserror::Error)]
+pub enum ProvisionError {
+    #[error(
+        "this NATS server takes at most {found} bytes in one message; set `max_payload: 1MB` or more in its configuration"
+    )]
+    PayloadTooSmall { found: usize },
+    #[error(
+        "existing streams have other settings, and are not changed in silence: {}; change them with `nats stream edit`, \
+         or start with limits that fit",
+        list(.0)
+    )]
+    Drift(Vec<Drift>),
+    #[error("the NATS account of this connection has no JetStream; set `jetstream: enabled` in the account")]
+    NoJetStream(#[source] ApiError),
+    #[error("stream {stream} could not be made or looked at")]
+    Api {
+        stream: String,
+        #[source]
+        source: ApiError,
+    },
+}
+
+fn list(drifts: &[Drift]) -> String {
+    drifts.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// Makes what is missing and checks what stands. May be called by every King at every start.
+///
+/// # Errors
+/// [`ProvisionError::Drift`] with every setting that stands otherwise; else when the server cannot do it.
+pub async fn provision(bus: &Bus, limits: &Limits) -> Result<(), ProvisionError> {
+    let most = bus.client().max_payload();
+    if most < PAYLOAD_BYTES {
+        return Err(ProvisionError::PayloadTooSmall { found: most });
+    }
+    let mut drifts = Vec::new();
+    for wanted in wanted(limits) {
+        let found = find_or_make(bus, &wanted).await?;
+        drifts.extend(compare(&wanted, &found));
+    }
+    if drifts.is_empty() { Ok(()) } else { Err(ProvisionError::Drift(drifts)) }
+}
+
+/// A stream's settings as JetStream's interface has them.
+struct Wanted {
+    stream: String,
+    settings: Map<String, Value>,
+}
+
+#[derive(Deserialize)]
+struct Described {
+    config: Map<String, Value>,
+}
+
+async fn find_or_make(bus: &Bus, wanted: &Wanted) -> Result<Map<String, Value>, ProvisionError> {
+    let info = format!("STREAM.INFO.{}", wanted.stream);
+    let described = patiently(|| api::call::<Described>(bus, &info, &Value::Null)).await;
+    match described {
+        Ok(described) => return Ok(described.config),
+        Err(error) if error.has_code(ErrorCode::STREAM_NOT_FOUND) => {}
+        Err(error) => return Err(failed(wanted, error)),
+    }
+    let create = format!("STREAM.CREATE.{}", wanted.stream);
+    let given = wanted.settings.iter().filter(|(_, value)| **value != absent(value));
+    let body = Value::Object(given.map(|(setting, value)| (setting.clone(), value.clone())).collect());
+    let made = patiently(|| api::call::<Described>(bus, &create, &body)).await;
+    made.map(|described| described.config).map_err(|error| failed(wanted, error))
+}
+
+fn failed(wanted: &Wanted, source: ApiError) -> ProvisionError {
+    let absent = matches!(&source, ApiError::Request(crate::connect::RequestError::NoResponders { .. }));
+    if absent || source.has_code(ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT) {
+        return ProvisionError::NoJetStream(source);
+    }
+    ProvisionError::Api { stream: wanted.stream.clone(), source }
+}
+
+fn compare(wanted: &Wanted, found: &Map<String, Value>) -> Vec<Drift> {
+    let differs = |(setting, value): (&String, &Value)| {
+        let stands = found.get(setting).cloned().unwrap_or_else(|| absent(value));
+        (stands != *value).then(|| Drift {
+            stream: wanted.stream.clone(),
+            setting: setting.clone(),
+            wanted: value.clone(),
+            found: stands,
+        })
+    };
+    wanted.settings.iter().filter_map(differs).collect()
+}
+
+/// What an absent setting means: JetStream leaves out what is off, zero or empty.
+fn absent(like: &Value) -> Value {
+    match like {
+        Value::Bool(_) => json!(false),
+        Value::Number(_) => json!(0),
+        Value::String(_) => json!(""),
+        Value::Array(_) => json!([]),
+        Value::Null | Value::Object(_) => Value::Null,
+    }
+}
+
+fn wanted(limits: &Limits) -> Vec<Wanted> {
+    vec![
+        stream(
+            LOG_STREAM,
+            limits,
+            &json!({
+                "subjects": [LOG_SUBJECT],
+                "discard": "new",
+                "max_bytes": limits.log_bytes,
+                "max_msg_size": COMMIT_BYTES + HEADER_BYTES,
+                "deny_delete": true,
+                "deny_purge": true,
+                "duplicate_window": nanos(SHORT_WINDOW),
+            }),
+        ),
+        stream(
+            INBOX_STREAM,
+            limits,
+            &json!({
+                "subjects": [INBOX_SUBJECTS],
+                "discard": "new",
+                "max_bytes": limits.inbox_bytes,
+                "max_msgs": limits.inbox_messages,
+                "max_msg_size": events::limits::MESSAGE_BYTES + HEADER_BYTES,
+                "duplicate_window": nanos(LONG_WINDOW),
+            }),
+        ),
+        stream(
+            EVENTS_STREAM,
+            limits,
+            &json!({
+                "subjects": [EVENTS_SUBJECTS],
+                "discard": "old",
+                "max_bytes": limits.events_bytes,
+                "duplicate_window": nanos(SHORT_WINDOW),
+            }),
+        ),
+        stream(
+            LOGS_STREAM,
+            limits,
+            &json!({
+                "subjects": [LOGS_SUBJECTS],
+                "discard": "old",
+                "max_bytes": limits.logs_bytes,
+                "max_age": nanos(limits.logs_age),
+                "duplicate_window": nanos(LONG_WINDOW),
+            }),
+        ),
+        stream(
+            VIEWS_STREAM,
+            limits,
+            &json!({
+                "subjects": [format!("$KV.{VIEWS_BUCKET}.>")],
+                "discard": "new",
+                "max_bytes": limits.views_bytes,
+                "max_msgs_per_subject": 1,
+                "allow_rollup_hdrs": true,
+                "deny_delete": true,
+                "duplicate_window": nanos(LONG_WINDOW),
+            }),
+        ),
+        stream(
+            &format!("OBJ_{ARTIFACTS_BUCKET}"),
+            limits,
+            &json!({
+                "subjects": [format!("$O.{ARTIFACTS_BUCKET}.C.>"), format!("$O.{ARTIFACTS_BUCKET}.M.>")],
+                "discard": "new",
+                "max_bytes": limits.artifacts_bytes,
+                "allow_rollup_hdrs": true,
+                "duplicate_window": nanos(LONG_WINDOW),
+            }),
+        ),
+    ]
+}
+
+/// Room for the headers beside the largest payload.
+const HEADER_BYTES: usize = 4096;
+
+/// The settings of one stream over those that all share.
+fn stream(name: &str, limits: &Limits, own: &Value) -> Wanted {
+    let shared = json!({
+        "name": name,
+        "storage": "file",
+        "retention": "limits",
+        "num_replicas": limits.replicas,
+        "allow_direct": true,
+        "max_age": 0,
+        "max_msgs": -1,
+        "max_msgs_per_subject": -1,
+        "max_msg_size": -1,
+        "max_consumers": -1,
+        "persist_mode": "",
+        "sealed": false,
+        "no_ack": false,
+        "deny_delete": false,
+        "deny_purge": false,
+        "allow_rollup_hdrs": false,
+        "allow_msg_ttl": false,
+    });
+    let mut settings = Map::new();
+    for part in [&shared, own] {
+        settings
+            .extend(part.as_object().into_iter().flatten().map(|(key, value)| (key.clone(), value.clone())));
+    }
+    Wanted { stream: name.to_owned(), settings }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,1 +1,227 @@
-//! To come.
+//! The small trait behind which the local store stands, and its one implementation: sled.
+//!
+//! sled's flush survives the death of the process but not surely a loss of power, and its file format is not trusted:
+//! every value carries its own checksum and version, opening is guarded, and what is damaged is set aside.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Version of the shape of what is stored: the first byte of every value.
+const SCHEMA: u8 = 1;
+/// Bytes before the value: the version and the checksum.
+const HEAD: usize = 5;
+/// Memory for the cache.
+const CACHE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Why the local store failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("the local store in {path} cannot be {tried}", path = path.display())]
+    Io {
+        path: PathBuf,
+        /// What was tried: made, opened, read, written, set aside.
+        tried: &'static str,
+        #[source]
+        source: io::Error,
+    },
+    #[error("the local store in {path} is damaged: {reason}", path = path.display())]
+    Damaged { path: PathBuf, reason: String },
+    #[error(
+        "the local store in {path} is in use by another process; is the same service running twice?",
+        path = path.display()
+    )]
+    InUse { path: PathBuf },
+}
+
+/// An ordered map of bytes on disk. Writes are atomic per call and durable after [`Store::flush`].
+pub(crate) trait Store: Send + Sync + 'static {
+    /// Writes all, then deletes all, as one.
+    fn write(&self, put: &[(&[u8], &[u8])], delete: &[&[u8]]) -> Result<(), StoreError>;
+    /// The value of a key.
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+    /// Pairs from a key on, in order, at most so many.
+    fn scan(&self, from: &[u8], most: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError>;
+    /// Makes everything written before durable. Blocks.
+    fn flush(&self) -> Result<(), StoreError>;
+}
+
+/// sled, used with care.
+pub(crate) struct SledStore {
+    path: PathBuf,
+    tree: sled::Db,
+}
+
+impl SledStore {
+    /// Opens or makes the store in a directory. Blocks.
+    pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
+        let config = sled::Config::new()
+            .path(path)
+            .mode(sled::Mode::LowSpace)
+            .cache_capacity(CACHE_BYTES)
+            .flush_every_ms(None);
+        let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| config.open()));
+        let tree = match opened {
+            Ok(opened) => opened.map_err(|error| judge(path, "opened", error))?,
+            Err(_) => return Err(damaged(path, "opening it panicked".to_owned())),
+        };
+        let store = Self { path: path.to_owned(), tree };
+        store.check()?;
+        Ok(store)
+    }
+
+    /// Reads everything once: a damaged value is found at the start and not in the middle of the work.
+    fn check(&self) -> Result<(), StoreError> {
+        let all = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            self.tree.iter().try_for_each(|pair| self.pair(pair).map(|_| ()))
+        }));
+        all.unwrap_or_else(|_| Err(damaged(&self.path, "reading it panicked".to_owned())))
+    }
+
+    fn pair(&self, pair: sled::Result<(sled::IVec, sled::IVec)>) -> Result<(Vec<u8>, Vec<u8>), StoreError> {
+        let (key, value) = pair.map_err(|error| judge(&self.path, "read", error))?;
+        let value = self.unseal(&key, &value)?;
+        Ok((key.to_vec(), value))
+    }
+
+    fn unseal(&self, key: &[u8], sealed: &[u8]) -> Result<Vec<u8>, StoreError> {
+        let (head, value) = sealed
+            .split_at_checked(HEAD)
+            .ok_or_else(|| damaged(&self.path, "a value is cut short".to_owned()))?;
+        if head[0] != SCHEMA {
+            return Err(damaged(&self.path, format!("a value has the unknown version {}", head[0])));
+        }
+        if head[1..] != checksum(key, value).to_le_bytes() {
+            return Err(damaged(&self.path, "a value fails its checksum".to_owned()));
+        }
+        Ok(value.to_vec())
+    }
+}
+
+impl Store for SledStore {
+    fn write(&self, put: &[(&[u8], &[u8])], delete: &[&[u8]]) -> Result<(), StoreError> {
+        let mut batch = sled::Batch::default();
+        for (key, value) in put {
+            batch.insert(*key, seal(key, value));
+        }
+        for key in delete {
+            batch.remove(*key);
+        }
+        self.tree.apply_batch(batch).map_err(|error| judge(&self.path, "written", error))
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let found = self.tree.get(key).map_err(|error| judge(&self.path, "read", error))?;
+        found.map(|sealed| self.unseal(key, &sealed)).transpose()
+    }
+
+    fn scan(&self, from: &[u8], most: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+        self.tree.range(from..).take(most).map(|pair| self.pair(pair)).collect()
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        self.tree.flush().map(|_| ()).map_err(|error| judge(&self.path, "flushed", error))
+    }
+}
+
+fn seal(key: &[u8], value: &[u8]) -> Vec<u8> {
+    let mut sealed = Vec::with_capacity(HEAD + value.len());
+    sealed.push(SCHEMA);
+    sealed.extend_from_slice(&checksum(key, value).to_le_bytes());
+    sealed.extend_from_slice(value);
+    sealed
+}
+
+/// Over key and value, so that a value under the wrong key shows.
+fn checksum(key: &[u8], value: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(key);
+    hasher.update(value);
+    hasher.finalize()
+}
+
+fn damaged(path: &Path, reason: String) -> StoreError {
+    StoreError::Damaged { path: path.to_owned(), reason }
+}
+
+/// Whether an error of sled means damage, another owner, or trouble with the disk that may pass.
+fn judge(path: &Path, tried: &'static str, error: sled::Error) -> StoreError {
+    match error {
+        sled::Error::Io(source) if is_lock(&source) => StoreError::InUse { path: path.to_owned() },
+        sled::Error::Io(source) if is_damage(&source) => damaged(path, source.to_string()),
+        sled::Error::Io(source) => StoreError::Io { path: path.to_owned(), tried, source },
+        other => damaged(path, other.to_string()),
+    }
+}
+
+fn is_lock(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock || error.to_string().contains("could not acquire lock")
+}
+
+fn is_damage(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
+        || (error.kind() == io::ErrorKind::Other && error.raw_os_error().is_none())
+}
+
+/// How often a store that another process holds is tried again: a killed predecessor lets go a moment later.
+const LOCK_ATTEMPTS: usize = 10;
+
+/// An opened store, and where its damaged forerunner was set aside.
+pub(crate) struct Opened {
+    pub store: SledStore,
+    pub set_aside: Option<PathBuf>,
+}
+
+/// Opens the store in a directory; sets a damaged one aside under its time and starts empty.
+pub(crate) async fn open(path: &Path) -> Result<Opened, StoreError> {
+    let mut backoff = crate::retry::Backoff::default();
+    for _ in 1..LOCK_ATTEMPTS {
+        match open_once(path).await {
+            Err(StoreError::InUse { .. }) => backoff.wait().await,
+            opened => return opened,
+        }
+    }
+    open_once(path).await
+}
+
+async fn open_once(path: &Path) -> Result<Opened, StoreError> {
+    let path = path.to_owned();
+    blocking(move || match SledStore::open(&path) {
+        Ok(store) => Ok(Opened { store, set_aside: None }),
+        Err(StoreError::Damaged { reason, .. }) => {
+            let aside = set_aside(&path, &reason)?;
+            Ok(Opened { store: SledStore::open(&path)?, set_aside: Some(aside) })
+        }
+        Err(error) => Err(error),
+    })
+    .await
+}
+
+fn set_aside(path: &Path, reason: &str) -> Result<PathBuf, StoreError> {
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(format!(".damaged-{}", unix_seconds()));
+    let aside = PathBuf::from(aside);
+    tracing::error!(path = %path.display(), aside = %aside.display(), reason, "damaged local store set aside");
+    std::fs::rename(path, &aside).map_err(|source| StoreError::Io {
+        path: path.to_owned(),
+        tried: "set aside",
+        source,
+    })?;
+    Ok(aside)
+}
+
+/// The time, for the names of what is set aside and for epochs that must be higher than forgotten ones.
+#[allow(clippy::disallowed_methods, reason = "the one clock of this crate; nothing is ordered by it alone")]
+pub(crate) fn unix_seconds() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// Runs what may block where it holds nobody up.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
