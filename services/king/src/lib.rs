@@ -1,1 +1,17 @@
-//! placeholder
+//! The control plane: one writer, and what it serves.
+//!
+//! Read it in the order of the flow: [`election`] (fold the log, take over), [`writer`] (inputs to commits),
+//! [`kingdom`] (the confirmed state), [`effects`] (views and public events), [`queries`], [`http`] and [`git`] (what
+//! people reach). [`serve`] starts all of it.
+
+pub mod args;
+pub mod election;
+pub mod writer;
+pub mod kingdom;
+pub mod feed;
+pub mod effects;
+pub mod queries;
+pub mod http;
+pub mod manifest;
+pub mod git;
+pub mod serve;

@@ -1,1 +1,30 @@
-fn main() {}
+//! The King: configuration, telemetry, connect, take over, serve, drain. As Git's hook it is `king::git::hook`.
+
+use clap::Parser;
+use king::args::Args;
+use king::serve::serve;
+use service::{Shutdown, chain, telemetry};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    if king::git::hook::is_called() {
+        return king::git::hook::run();
+    }
+    let args = Args::parse();
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("king: {}", chain(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main]
+async fn run(args: &Args) -> anyhow::Result<()> {
+    telemetry::init("king", &args.common)?;
+    let shutdown = Shutdown::on_signal()?;
+    serve(args, &shutdown).await?;
+    tracing::info!("stopped");
+    Ok(())
+}

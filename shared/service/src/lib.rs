@@ -8,6 +8,8 @@ pub mod loopback;
 pub mod data;
 pub mod identity;
 pub mod clock;
+pub mod chain;
 
 pub use args::CommonArgs;
+pub use chain::chain;
 pub use shutdown::Shutdown;

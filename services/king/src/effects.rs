@@ -1,0 +1,136 @@
+//! Effects: what the King writes for others from confirmed events. Each is safe to repeat and picks up where the
+//! stored result ends.
+
+use crate::http::Metrics;
+use crate::kingdom::Kingdom;
+use bus::Bus;
+use bus::public_events::{PublicEventError, Publisher};
+use bus::views::{ViewError, Views};
+use events::subject::{assignment_key, domain_key};
+use events::view::{Stamp, Stamped};
+use events::{Event, wire};
+use futures_util::FutureExt;
+use realm::project::{self, ViewKey};
+use service::shutdown::Shutdown;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Most events that are handed to the publisher at once.
+const PUBLISH_AT_ONCE: usize = 1024;
+/// How long to wait before something that failed is tried again.
+const RETRY_DELAY: Duration = Duration::from_millis(250);
+
+/// Why effects ended: another King is ahead of this one.
+#[derive(Debug, thiserror::Error)]
+pub enum EffectError {
+    #[error("a view of a later King was met")]
+    Superseded(#[source] ViewError),
+}
+
+/// Writes views as they become stale. Values are coalesced: what changed twice before it was written is written once.
+///
+/// # Errors
+/// When a later King's view is met.
+pub async fn write_views(
+    bus: Bus,
+    kingdom: Kingdom,
+    metrics: Arc<Metrics>,
+    shutdown: Shutdown,
+) -> Result<(), EffectError> {
+    let views = loop {
+        match Views::open(&bus).await {
+            Ok(views) => break views,
+            Err(error) => tracing::warn!(%error, "views cannot be opened; tried again"),
+        }
+        if rest(&shutdown).await.is_break() {
+            return Ok(());
+        }
+    };
+    loop {
+        let keys = tokio::select! {
+            keys = kingdom.stale_views() => keys,
+            () = shutdown.requested() => return Ok(()),
+        };
+        for key in keys {
+            let (name, bytes, stamp) = project(&kingdom, &key);
+            match views.put(&name, bytes, stamp).await {
+                Ok(()) => {
+                    metrics.views_written.inc();
+                }
+                Err(error @ ViewError::Superseded { .. }) => return Err(EffectError::Superseded(error)),
+                Err(error) => {
+                    tracing::warn!(%error, key = name, "view was not written; tried again");
+                    kingdom.mark_stale(key);
+                    if rest(&shutdown).await.is_break() {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn project(kingdom: &Kingdom, key: &ViewKey) -> (String, Vec<u8>, Stamp) {
+    kingdom.read(|state| {
+        let stamp = Kingdom::stamp(state);
+        match key {
+            ViewKey::Assignment(servant) => {
+                let view = project::assignment(state, *servant);
+                (assignment_key(*servant), wire::encode(&Stamped { stamp, view }), stamp)
+            }
+            ViewKey::Domain(domain) => {
+                let view = project::domain(state, domain);
+                (domain_key(domain), wire::encode(&Stamped { stamp, view }), stamp)
+            }
+        }
+    })
+}
+
+async fn rest(shutdown: &Shutdown) -> std::ops::ControlFlow<()> {
+    tokio::select! {
+        () = tokio::time::sleep(RETRY_DELAY) => std::ops::ControlFlow::Continue(()),
+        () = shutdown.requested() => std::ops::ControlFlow::Break(()),
+    }
+}
+
+/// Publishes every event on its own subject, in order and once, from the last one that is stored there.
+pub async fn publish_events(bus: Bus, kingdom: Kingdom, metrics: Arc<Metrics>, shutdown: Shutdown) {
+    while !shutdown.is_requested() {
+        let ended = tokio::select! {
+            ended = publish_on(&bus, &kingdom, &metrics) => ended,
+            () = shutdown.requested() => return,
+        };
+        if let Err(error) = ended {
+            let reason = service::chain(&error);
+            tracing::warn!(reason, "public events lag; tried again from the last that is stored");
+        }
+        if rest(&shutdown).await.is_break() {
+            return;
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum PublishError {
+    #[error(transparent)]
+    Bus(#[from] PublicEventError),
+    #[error("the events cannot be followed")]
+    Feed(#[from] crate::feed::FeedError),
+}
+
+async fn publish_on(bus: &Bus, kingdom: &Kingdom, metrics: &Metrics) -> Result<(), PublishError> {
+    let mut publisher = Publisher::open(bus).await?;
+    let last = publisher.last_published().await?;
+    metrics.published_event_number.set(last);
+    let mut follow = kingdom.feed().follow(last);
+    loop {
+        let mut batch: Vec<Event> = follow.next().await?.to_vec();
+        while batch.len() < PUBLISH_AT_ONCE
+            && let Some(more) = follow.next().now_or_never()
+        {
+            batch.extend_from_slice(&more?);
+        }
+        let last = publisher.publish(&batch).await?;
+        metrics.published_event_number.set(last);
+    }
+}

@@ -1,0 +1,124 @@
+//! The kingdom as readers see it: the confirmed state, and what follows from each confirmed commit.
+//!
+//! The writer is the only one who moves it on, and only with what is stored. Queries, views, the event stream and the
+//! Git remote read it.
+
+use crate::feed::Feed;
+use crate::http::Metrics;
+use events::view::Stamp;
+use events::{Event, EventNumber};
+use realm::State;
+use realm::project::{self, ViewKey};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// The confirmed state. Cheap to clone; all clones are the same.
+#[derive(Clone)]
+pub struct Kingdom {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: RwLock<State>,
+    feed: Feed,
+    stale: Mutex<BTreeSet<ViewKey>>,
+    stale_grew: Notify,
+    metrics: Arc<Metrics>,
+}
+
+impl Kingdom {
+    /// The kingdom before the log has been read.
+    pub fn new(feed: Feed, metrics: Arc<Metrics>) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                state: RwLock::new(State::default()),
+                feed,
+                stale: Mutex::new(BTreeSet::new()),
+                stale_grew: Notify::new(),
+                metrics,
+            }),
+        }
+    }
+
+    /// The log has been folded up to the commit of this sequence; every view counts as stale.
+    pub fn begin(&self, state: State, sequence: u64) {
+        let keys = project::all(&state);
+        let last = state.last;
+        *self.shared.state.write().unwrap_or_else(PoisonError::into_inner) = state;
+        self.shared.feed.begin(sequence, last);
+        self.measure(sequence);
+        self.stale().extend(keys);
+        self.shared.stale_grew.notify_one();
+    }
+
+    /// Reads the confirmed state. Keep it short: the writer waits.
+    pub fn read<R>(&self, look: impl FnOnce(&State) -> R) -> R {
+        look(&self.shared.state.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Waits until the confirmed state reflects this event; false when it does not within the time.
+    pub async fn reached(&self, event: EventNumber, within: Duration) -> bool {
+        self.shared.feed.reached(event, within).await
+    }
+
+    /// The confirmed events, to be followed.
+    pub fn feed(&self) -> &Feed {
+        &self.shared.feed
+    }
+
+    /// A commit is stored: the state moves on, and the views that it changes become stale.
+    pub(crate) fn confirm(&self, sequence: u64, bytes: usize, events: &Arc<[Event]>, inbox: u64) {
+        let mut keys = BTreeSet::new();
+        {
+            let mut state = self.shared.state.write().unwrap_or_else(PoisonError::into_inner);
+            for event in events.iter() {
+                project::touched(&state, event, &mut keys);
+                realm::apply(&mut state, event);
+            }
+            state.inbox = state.inbox.max(inbox);
+        }
+        self.shared.feed.push(sequence, bytes, events.clone());
+        self.measure(sequence);
+        if !keys.is_empty() {
+            self.stale().extend(keys);
+            self.shared.stale_grew.notify_one();
+        }
+    }
+
+    fn measure(&self, sequence: u64) {
+        let (epoch, inbox, event) = self.read(|state| (state.epoch, state.inbox, state.last));
+        let metrics = &self.shared.metrics;
+        metrics.log_sequence.set(sequence);
+        metrics.epoch.set(epoch);
+        metrics.inbox_sequence.set(inbox);
+        metrics.event_number.set(event);
+    }
+
+    /// The views to write anew; waits until there is one.
+    pub(crate) async fn stale_views(&self) -> BTreeSet<ViewKey> {
+        loop {
+            let keys = std::mem::take(&mut *self.stale());
+            if !keys.is_empty() {
+                return keys;
+            }
+            self.shared.stale_grew.notified().await;
+        }
+    }
+
+    /// A view could not be written and has to be tried again.
+    pub(crate) fn mark_stale(&self, key: ViewKey) {
+        self.stale().insert(key);
+        self.shared.stale_grew.notify_one();
+    }
+
+    /// The place in the log that a projection made now reflects.
+    pub(crate) fn stamp(state: &State) -> Stamp {
+        Stamp { epoch: state.epoch, event: state.last }
+    }
+
+    fn stale(&self) -> MutexGuard<'_, BTreeSet<ViewKey>> {
+        self.shared.stale.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

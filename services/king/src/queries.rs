@@ -1,0 +1,167 @@
+//! Queries: `king.query.<noun>.<verb>` answered from the confirmed state. No query ever waits for a servant.
+
+use crate::http::Metrics;
+use crate::kingdom::Kingdom;
+use crate::writer::work::format_of;
+use bus::Bus;
+use bus::connect::SubscribeError;
+use bus::message::Message;
+use events::query::{KingItem, Question, Reply};
+use events::subject::{QUERIES, kind_of};
+use events::wire::Format;
+use events::{EventNumber, KingId, Refusal, RefusalCode};
+use realm::query::{self, Items};
+use serde::Serialize;
+use service::shutdown::Shutdown;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+/// Most queries that are answered at once; further ones wait their turn.
+const AT_ONCE: usize = 64;
+/// How long a query waits for the event that it wants to see.
+pub const MIN_EVENT_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Answers queries.
+#[derive(Clone)]
+pub struct Queries {
+    bus: Bus,
+    kingdom: Kingdom,
+    metrics: Arc<Metrics>,
+    king: KingId,
+}
+
+/// The items of a reply, with those that only the King itself knows.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub enum KnownItems {
+    Law(Items),
+    Kings(Vec<KingItem>),
+}
+
+/// A reply whose items have their own shape for each kind of query.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AnyReply {
+    Ok { event: EventNumber, items: KnownItems },
+    Refused(Refusal),
+}
+
+impl Queries {
+    pub fn new(bus: Bus, kingdom: Kingdom, metrics: Arc<Metrics>, king: KingId) -> Self {
+        Self { bus, kingdom, metrics, king }
+    }
+
+    /// Answers until it is told to stop.
+    ///
+    /// # Errors
+    /// When queries cannot be heard.
+    pub async fn run(self, shutdown: Shutdown) -> Result<(), SubscribeError> {
+        let mut questions = self.bus.subscribe(QUERIES).await?;
+        let places = Arc::new(Semaphore::new(AT_ONCE));
+        let mut answering = JoinSet::new();
+        loop {
+            let message = tokio::select! {
+                message = questions.next() => message,
+                () = shutdown.requested() => return Ok(()),
+            };
+            let Some(message) = message else { return Ok(()) };
+            while answering.try_join_next().is_some() {}
+            let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
+            let queries = self.clone();
+            answering.spawn(async move {
+                queries.reply(message).await;
+                drop(place);
+            });
+        }
+    }
+
+    async fn reply(&self, message: Message) {
+        let format = format_of(&message);
+        let kind = kind_of(&message.subject).unwrap_or_default().to_owned();
+        let reply = match read(format, &message.payload) {
+            Ok(question) => self.answer(&kind, &question).await,
+            Err(refusal) => AnyReply::Refused(refusal),
+        };
+        if let Err(error) = self.bus.answer(&message, format.encode(&reply)).await {
+            tracing::debug!(%error, kind, "reply was not sent");
+        }
+    }
+
+    /// Answers a question once the state reflects the event that it asks for.
+    pub async fn answer(&self, kind: &str, question: &Question) -> AnyReply {
+        if let Some(event) = question.min_event
+            && !self.kingdom.reached(event, MIN_EVENT_PATIENCE).await
+        {
+            return AnyReply::Refused(too_early(event, self.kingdom.read(|state| state.last)));
+        }
+        self.answer_now(kind, question)
+    }
+
+    /// Answers a question from the state of now.
+    pub fn answer_now(&self, kind: &str, question: &Question) -> AnyReply {
+        let (event, items) = match kind {
+            "king.show" => {
+                let king = self.show();
+                (king.event, Ok(KnownItems::Kings(vec![king])))
+            }
+            _ => self
+                .kingdom
+                .read(|state| (state.last, query::answer(state, kind, question).map(KnownItems::Law))),
+        };
+        match items {
+            Ok(items) => AnyReply::Ok { event, items },
+            Err(refusal) => AnyReply::Refused(refusal),
+        }
+    }
+
+    fn show(&self) -> KingItem {
+        self.kingdom.read(|state| KingItem {
+            king: state.king.unwrap_or(self.king),
+            epoch: state.epoch,
+            event: state.last,
+            state_hash: state.hash(),
+            published: self.metrics.published_event_number.get(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        })
+    }
+}
+
+fn read(format: Format, payload: &[u8]) -> Result<Question, Refusal> {
+    if payload.is_empty() {
+        return Ok(Question::default());
+    }
+    format.decode(payload).map_err(|error| Refusal {
+        code: RefusalCode::Unreadable,
+        field: "query".into(),
+        rule: error.reason(),
+        fix: "send nothing, or fields of a question: app, servant, process, id, min_event".into(),
+    })
+}
+
+fn too_early(wanted: EventNumber, last: EventNumber) -> Refusal {
+    Refusal {
+        code: RefusalCode::Unavailable,
+        field: "min_event".into(),
+        rule: format!("event {wanted} is not reached within 5 s; the state reflects {last}"),
+        fix: "ask again, or ask for an event that exists".into(),
+    }
+}
+
+/// A reply as the typed shape with free items, for the HTTP lists.
+pub fn as_json(reply: AnyReply) -> Reply<serde_json::Value> {
+    match reply {
+        AnyReply::Refused(refusal) => Reply::Refused(refusal),
+        AnyReply::Ok { event, items } => match serde_json::to_value(items) {
+            Ok(serde_json::Value::Array(items)) => Reply::Ok { event, items },
+            Ok(other) => Reply::Ok { event, items: vec![other] },
+            Err(error) => Reply::Refused(Refusal {
+                code: RefusalCode::Unavailable,
+                field: "items".into(),
+                rule: format!("the items cannot be written as JSON: {error}"),
+                fix: "report it: it is a bug".into(),
+            }),
+        },
+    }
+}

@@ -1,0 +1,231 @@
+//! The commit loop as a machine: inputs and acknowledgements in, one commit at a time out.
+//!
+//! With nothing in flight a commit goes out at once; else what arrives until the acknowledgement becomes the next one.
+//! Inputs are decided in order on a speculative state; the answers to them wait for the acknowledgement of the commit
+//! that they rest on.
+
+use bytes::Bytes;
+use events::{Commit, Digest, Event, EventNumber, wire};
+use realm::{Context, Input, Response, State, step};
+use std::sync::Arc;
+
+/// Most events that are collected before the next commit has to go out.
+pub const COLLECT_EVENTS: usize = 1024;
+/// Most bytes of events that are collected. One input yields at most 600 KB more, and a commit holds at most 900 KB.
+pub const COLLECT_BYTES: usize = 256 * 1024;
+
+/// The machine. `T` is what the shell needs to answer an input.
+pub struct Machine<T> {
+    state: State,
+    /// The sequence of the last commit of the log.
+    sequence: u64,
+    /// The hash of the last commit of the log, or of the one in flight.
+    previous: Digest,
+    inbox: u64,
+    collecting: Batch<T>,
+    flight: Option<Flight<T>>,
+}
+
+/// Events that will be one commit, and who waits for it.
+struct Batch<T> {
+    first: EventNumber,
+    events: Vec<Event>,
+    /// The events as MessagePack, one after the other.
+    encoded: Vec<u8>,
+    waiting: Vec<T>,
+}
+
+struct Flight<T> {
+    payload: Bytes,
+    events: Vec<Event>,
+    inbox: u64,
+    waiting: Vec<T>,
+}
+
+/// A commit to append, after the commit `expected_last`. Appending the same again is safe.
+#[derive(Clone, Debug)]
+pub struct Append {
+    pub payload: Bytes,
+    pub expected_last: u64,
+}
+
+/// A commit that is stored, and who waited for it.
+pub struct Stored<T> {
+    pub sequence: u64,
+    pub bytes: usize,
+    pub events: Arc<[Event]>,
+    pub inbox: u64,
+    pub waiting: Vec<T>,
+}
+
+impl<T> Machine<T> {
+    /// A machine at the end of the log: its state, the sequence and the hash of the last commit.
+    pub fn new(state: State, sequence: u64, previous: Digest) -> Self {
+        let (first, inbox) = (state.last + 1, state.inbox);
+        Self { state, sequence, previous, inbox, collecting: Batch::new(first), flight: None }
+    }
+
+    /// Whether another input may be taken; if not, wait for the acknowledgement.
+    pub fn has_room(&self) -> bool {
+        self.collecting.events.len() < COLLECT_EVENTS && self.collecting.encoded.len() < COLLECT_BYTES
+    }
+
+    /// Decides an input on the speculative state. Nothing of it may be told before its commit is stored: hand the
+    /// answer to [`Machine::wait`].
+    pub fn take(&mut self, input: &Input, context: &Context) -> Response {
+        let decision = step(&mut self.state, input, context);
+        for event in &decision.events {
+            self.collecting.encoded.extend_from_slice(&wire::encode(event));
+        }
+        self.collecting.events.extend(decision.events);
+        decision.response
+    }
+
+    /// Everything up to this inbox sequence has been taken, or cannot be read at all.
+    pub fn reached_inbox(&mut self, sequence: u64) {
+        self.inbox = self.inbox.max(sequence);
+    }
+
+    /// Keeps an answer until everything decided so far is stored; gives it back at once when all of it is.
+    pub fn wait(&mut self, ticket: T) -> Option<T> {
+        if !self.collecting.events.is_empty() {
+            self.collecting.waiting.push(ticket);
+            None
+        } else if let Some(flight) = &mut self.flight {
+            flight.waiting.push(ticket);
+            None
+        } else {
+            Some(ticket)
+        }
+    }
+
+    /// The next commit to append, when nothing is in flight and there is something to store.
+    pub fn flush(&mut self) -> Option<Append> {
+        if self.flight.is_some() || self.collecting.events.is_empty() {
+            return None;
+        }
+        let batch = std::mem::replace(&mut self.collecting, Batch::new(self.state.last + 1));
+        let head = Commit {
+            epoch: self.state.epoch,
+            first: batch.first,
+            previous: self.previous,
+            inbox: self.inbox,
+            events: Vec::new(),
+        };
+        let payload = Bytes::from(splice(&head, &batch));
+        self.previous = Digest::of(&payload);
+        let append = Append { payload: payload.clone(), expected_last: self.sequence };
+        self.flight =
+            Some(Flight { payload, events: batch.events, inbox: self.inbox, waiting: batch.waiting });
+        Some(append)
+    }
+
+    /// The commit in flight is stored under this sequence.
+    ///
+    /// # Panics
+    /// When nothing is in flight: a bug of the shell.
+    pub fn stored(&mut self, sequence: u64) -> Stored<T> {
+        let flight = self.flight.take().expect("only a commit in flight can be acknowledged");
+        self.sequence = sequence;
+        Stored {
+            sequence,
+            bytes: flight.payload.len(),
+            events: flight.events.into(),
+            inbox: flight.inbox,
+            waiting: flight.waiting,
+        }
+    }
+
+    /// Whether everything decided is stored.
+    pub fn is_idle(&self) -> bool {
+        self.flight.is_none() && self.collecting.events.is_empty()
+    }
+
+    /// The speculative state: for deciding only.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+}
+
+impl<T> Batch<T> {
+    fn new(first: EventNumber) -> Self {
+        Self { first, events: Vec::new(), encoded: Vec::new(), waiting: Vec::new() }
+    }
+}
+
+/// The bytes of a commit: its head, whose last field is an empty list of events, with the encoded events in the place
+/// of that list. So each event is encoded once.
+fn splice<T>(head: &Commit, batch: &Batch<T>) -> Vec<u8> {
+    const EMPTY_ARRAY: u8 = 0x90;
+    const ARRAY_32: u8 = 0xdd;
+    let mut payload = wire::encode(head);
+    assert_eq!(payload.pop(), Some(EMPTY_ARRAY), "the events are the last field of a commit");
+    let count = u32::try_from(batch.events.len()).expect("a commit holds a bounded number of events");
+    payload.push(ARRAY_32);
+    payload.extend_from_slice(&count.to_be_bytes());
+    payload.extend_from_slice(&batch.encoded);
+    payload
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use events::command::{AppCommand, CreateApp};
+    use events::{Actor, Command, Timestamp};
+
+    fn create(app: &str) -> Input {
+        Input::Command(Command {
+            id: format!("create-{app}").parse().unwrap(),
+            actor: Actor::anonymous(),
+            order: AppCommand::from(CreateApp { app: app.parse().unwrap() }).into(),
+        })
+    }
+
+    fn context() -> Context {
+        Context { at: Timestamp(1_000), entropy: 7 }
+    }
+
+    #[test]
+    fn a_spliced_commit_reads_like_any_other() {
+        let mut machine: Machine<()> = Machine::new(State::default(), 0, Digest::ZERO);
+        machine.take(&create("a"), &context());
+        machine.take(&create("b"), &context());
+        let append = machine.flush().unwrap();
+        let commit: Commit = wire::decode(&append.payload).unwrap();
+        assert_eq!((commit.first, commit.events.len(), commit.previous), (1, 4, Digest::ZERO));
+        let mut replayed = State::default();
+        realm::apply_commit(&mut replayed, &commit).unwrap();
+        assert_eq!(replayed.hash(), machine.state().hash());
+    }
+
+    #[test]
+    fn what_arrives_in_flight_becomes_one_commit_chained_to_the_first() {
+        let mut machine = Machine::new(State::default(), 0, Digest::ZERO);
+        machine.take(&create("a"), &context());
+        assert_eq!(machine.wait("a"), None);
+        let first = machine.flush().unwrap();
+        machine.take(&create("b"), &context());
+        assert_eq!(machine.wait("b"), None);
+        machine.take(&create("c"), &context());
+        assert_eq!(machine.wait("c"), None);
+        assert!(machine.flush().is_none(), "one commit at a time");
+        assert_eq!(machine.stored(1).waiting, ["a"]);
+        let second = machine.flush().unwrap();
+        let commit: Commit = wire::decode(&second.payload).unwrap();
+        assert_eq!((commit.first, commit.previous), (3, Digest::of(&first.payload)));
+        assert_eq!(second.expected_last, 1);
+        assert_eq!(machine.stored(2).waiting, ["b", "c"]);
+        assert!(machine.is_idle());
+    }
+
+    #[test]
+    fn a_repeated_command_waits_for_the_commit_that_its_answer_rests_on() {
+        let mut machine = Machine::new(State::default(), 0, Digest::ZERO);
+        machine.take(&create("a"), &context());
+        machine.flush().unwrap();
+        assert!(matches!(machine.take(&create("a"), &context()), Response::Repeated(_)));
+        assert_eq!(machine.wait("again"), None);
+        assert_eq!(machine.stored(1).waiting, ["again"]);
+        assert_eq!(machine.wait("later"), Some("later"));
+    }
+}

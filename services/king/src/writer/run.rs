@@ -1,0 +1,366 @@
+//! The shell around the machine: it waits for commands, queued commands, reports, acknowledgements and time at once.
+
+use super::machine::{Append, Machine, Stored};
+use super::work::{self, Envelope as _, ReportWork};
+use crate::http::{Metrics, Readiness};
+use crate::kingdom::Kingdom;
+use bus::Bus;
+use bus::connect::SubscribeError;
+use bus::inbox::{Inbox, InboxError};
+use bus::log::{AppendError, Log};
+use bus::message::{Message, Subscription};
+use bus::tail::{Entry, Tail, TailError};
+use events::subject::{COMMANDS, REPORTS};
+use events::wire::Format;
+use events::{Answer, Command, CommandId, Outcome, Verdict};
+use futures_util::future::BoxFuture;
+use realm::{Context, Input, Response};
+use service::clock;
+use service::shutdown::Shutdown;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::time::{Interval, MissedTickBehavior};
+
+/// How often work that is left over is continued.
+const TICK: Duration = Duration::from_secs(1);
+/// How many worked-off messages the inbox keeps before they are purged.
+const PURGE_EVERY: u64 = 1000;
+
+/// Why the writer ended before it was told to.
+#[derive(Debug, thiserror::Error)]
+pub enum WriterError {
+    #[error("the commit was not appended")]
+    Append(#[from] AppendError),
+    #[error("the inbox cannot be followed")]
+    Inbox(#[from] TailError),
+    #[error("the inbox cannot be opened")]
+    OpenInbox(#[from] InboxError),
+    #[error("commands cannot be heard")]
+    Subscribe(#[from] SubscribeError),
+    #[error("the connection to NATS is closed for good")]
+    Closed,
+}
+
+/// Who waits for what.
+enum Ticket {
+    Command { message: Message, format: Format, id: CommandId, outcome: Outcome },
+    Reports(ReportWork),
+}
+
+/// The one writer.
+pub struct Writer {
+    replies: Replies,
+    log: Log,
+    inbox: Inbox,
+    machine: Machine<Ticket>,
+    kingdom: Kingdom,
+    metrics: Arc<Metrics>,
+    readiness: Readiness,
+    sources: Sources,
+    /// A batch of reports that did not fit into the commit that is being collected.
+    half_done: Option<ReportWork>,
+    flying: Option<BoxFuture<'static, (Instant, Append, Result<u64, AppendError>)>>,
+    purged: u64,
+}
+
+/// Where inputs come from.
+struct Sources {
+    commands: Subscription,
+    reports: Subscription,
+    queue: Tail,
+    tick: Interval,
+}
+
+/// Something came.
+enum Arrival {
+    Command(Message),
+    Reports(Message),
+    Queued(Box<Entry>),
+    Tick,
+}
+
+/// What the writer needs beside its log.
+pub struct Parts {
+    pub bus: Bus,
+    pub log: Log,
+    pub kingdom: Kingdom,
+    pub metrics: Arc<Metrics>,
+    pub readiness: Readiness,
+}
+
+impl Writer {
+    /// A writer at the end of the log: `sequence` and `previous` are the last commit's.
+    ///
+    /// # Errors
+    /// When commands, reports or the inbox cannot be heard.
+    pub async fn new(parts: Parts, election: crate::election::Elected) -> Result<Self, WriterError> {
+        let Parts { bus, log, kingdom, metrics, readiness } = parts;
+        let inbox = Inbox::open(&bus).await?;
+        let done = election.state.inbox;
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let sources = Sources {
+            commands: bus.subscribe(COMMANDS).await?,
+            reports: bus.subscribe(REPORTS).await?,
+            queue: inbox.tail(done),
+            tick,
+        };
+        let machine = Machine::new(election.state, election.sequence, election.hash);
+        Ok(Self {
+            replies: Replies(bus),
+            log,
+            inbox,
+            machine,
+            kingdom,
+            metrics,
+            readiness,
+            sources,
+            half_done: None,
+            flying: None,
+            purged: done,
+        })
+    }
+
+    /// Works until it is told to stop, then waits for the commit in flight.
+    ///
+    /// # Errors
+    /// When another King has taken over, or the bus is gone for good.
+    pub async fn run(mut self, shutdown: &Shutdown) -> Result<(), WriterError> {
+        while !shutdown.is_requested() {
+            self.turn(shutdown).await?;
+        }
+        while let Some(flying) = self.flying.take() {
+            let landed = flying.await;
+            self.landed(landed).await?;
+            self.launch();
+        }
+        Ok(())
+    }
+
+    /// Waits for one thing and does it.
+    async fn turn(&mut self, shutdown: &Shutdown) -> Result<(), WriterError> {
+        self.continue_reports().await;
+        self.launch();
+        let open = self.machine.has_room() && self.half_done.is_none();
+        tokio::select! {
+            biased;
+            landed = landing(&mut self.flying) => self.landed(landed).await,
+            arrival = self.sources.next(), if open => self.arrived(arrival?).await,
+            () = shutdown.requested() => Ok(()),
+        }
+    }
+
+    async fn arrived(&mut self, arrival: Arrival) -> Result<(), WriterError> {
+        match arrival {
+            Arrival::Command(message) => self.command(message).await,
+            Arrival::Reports(message) => self.reports(message).await,
+            Arrival::Queued(entry) => self.queued(&entry),
+            Arrival::Tick => self.tick().await,
+        }
+        Ok(())
+    }
+
+    async fn command(&mut self, message: Message) {
+        let format = work::format_of(&message);
+        match work::read_command(&message, work::fresh_command_id) {
+            Ok(command) => {
+                let id = command.id.clone();
+                let Some(outcome) = self.decide(command) else { return };
+                let ticket = Ticket::Command { message, format, id, outcome };
+                if let Some(ticket) = self.machine.wait(ticket) {
+                    self.replies.answer(ticket).await;
+                }
+            }
+            Err(refusal) => {
+                self.metrics.commands_unreadable.inc();
+                tracing::info!(subject = message.subject, reason = %refusal, "command cannot be read");
+                let answer = work::unreadable_answer(*refusal);
+                self.replies.reply(&message, format.encode(&answer)).await;
+            }
+        }
+    }
+
+    /// A queued command has nobody who waits; its outcome stands in the log.
+    fn queued(&mut self, entry: &Entry) {
+        let id = || work::queued_id(self.inbox.created_at(), entry.sequence);
+        match work::read_command(entry, id) {
+            Ok(command) => {
+                self.decide(command);
+            }
+            Err(refusal) => {
+                self.metrics.commands_unreadable.inc();
+                tracing::warn!(
+                    sequence = entry.sequence,
+                    subject = Entry::subject(entry),
+                    reason = %refusal,
+                    bytes = entry.payload().len(),
+                    "queued command cannot be read and is passed over"
+                );
+            }
+        }
+        self.machine.reached_inbox(entry.sequence);
+    }
+
+    fn decide(&mut self, command: Command) -> Option<Outcome> {
+        match self.machine.take(&Input::Command(command), &context()) {
+            Response::Decided(outcome) => {
+                match outcome {
+                    Outcome::Accepted { .. } => self.metrics.commands_accepted.inc(),
+                    Outcome::Refused { .. } => self.metrics.commands_refused.inc(),
+                };
+                Some(outcome)
+            }
+            Response::Repeated(outcome) => {
+                self.metrics.commands_repeated.inc();
+                Some(outcome)
+            }
+            Response::Report(_) | Response::None => None,
+        }
+    }
+
+    async fn reports(&mut self, message: Message) {
+        match ReportWork::read(message) {
+            Ok(work) => self.half_done = Some(work),
+            Err((message, reason)) => {
+                tracing::warn!(subject = message.subject, reason, "batch of reports cannot be read");
+                let verdict = events::answer::ReportAnswer { verdicts: Vec::new() };
+                self.replies.reply(&message, events::wire::encode(&verdict)).await;
+            }
+        }
+        self.continue_reports().await;
+    }
+
+    /// Takes the reports of the batch at hand as far as the commit has room.
+    async fn continue_reports(&mut self) {
+        let Some(mut work) = self.half_done.take() else { return };
+        while self.machine.has_room() {
+            let Some(report) = work.next() else {
+                if let Some(ticket) = self.machine.wait(Ticket::Reports(work)) {
+                    self.replies.answer(ticket).await;
+                }
+                return;
+            };
+            match self.machine.take(&Input::Report(report), &context()) {
+                Response::Report(verdict) => work.push(verdict),
+                Response::Decided(_) | Response::Repeated(_) | Response::None => {
+                    work.push(Verdict::Redundant)
+                }
+            }
+        }
+        self.half_done = Some(work);
+    }
+
+    async fn tick(&mut self) {
+        if !self.machine.state().unsettled.is_empty() {
+            self.machine.take(&Input::Tick, &context());
+        }
+        let done = self.kingdom.read(|state| state.inbox);
+        if done >= self.purged + PURGE_EVERY {
+            match self.inbox.purge_up_to(done).await {
+                Ok(()) => self.purged = done,
+                Err(error) => tracing::warn!(%error, up_to = done, "inbox was not purged; tried again later"),
+            }
+        }
+    }
+
+    /// Sends the next commit on its way.
+    fn launch(&mut self) {
+        if self.flying.is_none()
+            && let Some(append) = self.machine.flush()
+        {
+            self.flying = Some(fly(self.log.clone(), append));
+        }
+    }
+
+    async fn landed(
+        &mut self,
+        (began, append, result): (Instant, Append, Result<u64, AppendError>),
+    ) -> Result<(), WriterError> {
+        self.flying = None;
+        match result {
+            Ok(sequence) => {
+                self.metrics.append_seconds.observe(began.elapsed().as_secs_f64());
+                self.readiness.clear("log-unavailable");
+                let stored = self.machine.stored(sequence);
+                self.launch();
+                self.confirm(stored).await;
+                Ok(())
+            }
+            Err(error @ (AppendError::Unknown { .. } | AppendError::Unavailable(_))) => {
+                let reason = service::chain(&error);
+                tracing::warn!(reason, "commit is not acknowledged; the same is appended again");
+                self.readiness.block("log-unavailable", reason);
+                self.flying = Some(fly(self.log.clone(), append));
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What is stored may be seen: first by readers here, then by whoever waits.
+    async fn confirm(&mut self, stored: Stored<Ticket>) {
+        self.metrics.commits.inc();
+        self.metrics.events.inc_by(stored.events.len() as u64);
+        self.metrics.commit_bytes.observe(stored.bytes as f64);
+        self.metrics.commit_events.observe(stored.events.len() as f64);
+        self.kingdom.confirm(stored.sequence, stored.bytes, &stored.events, stored.inbox);
+        for ticket in stored.waiting {
+            self.replies.answer(ticket).await;
+        }
+    }
+}
+
+/// The way back to whoever waits.
+struct Replies(Bus);
+
+impl Replies {
+    async fn answer(&self, ticket: Ticket) {
+        match ticket {
+            Ticket::Command { message, format, id, outcome } => {
+                self.reply(&message, format.encode(&Answer { id: Some(id), outcome })).await;
+            }
+            Ticket::Reports(work) => {
+                let (message, answer) = work.finish();
+                self.reply(&message, answer).await;
+            }
+        }
+    }
+
+    /// Whoever asked may be gone, or the link down: the outcome is stored and can be asked for.
+    async fn reply(&self, message: &Message, payload: Vec<u8>) {
+        if let Err(error) = self.0.answer(message, payload).await {
+            tracing::warn!(%error, subject = message.subject, "answer was not sent");
+        }
+    }
+}
+
+impl Sources {
+    async fn next(&mut self) -> Result<Arrival, WriterError> {
+        tokio::select! {
+            message = self.commands.next() => message.map(Arrival::Command).ok_or(WriterError::Closed),
+            message = self.reports.next() => message.map(Arrival::Reports).ok_or(WriterError::Closed),
+            entry = self.queue.next() => Ok(Arrival::Queued(Box::new(entry?))),
+            _ = self.tick.tick() => Ok(Arrival::Tick),
+        }
+    }
+}
+
+fn context() -> Context {
+    Context { at: clock::now(), entropy: clock::fresh_id().as_u128() }
+}
+
+fn fly(log: Log, append: Append) -> BoxFuture<'static, (Instant, Append, Result<u64, AppendError>)> {
+    Box::pin(async move {
+        let began = Instant::now();
+        let result = log.append(append.payload.clone(), append.expected_last).await;
+        (began, append, result)
+    })
+}
+
+/// The commit in flight; never, when there is none.
+async fn landing<T>(flying: &mut Option<BoxFuture<'static, T>>) -> T {
+    match flying {
+        Some(flying) => flying.await,
+        None => std::future::pending().await,
+    }
+}
