@@ -1,0 +1,179 @@
+//! Bundles: what a push brought, as `git bundle` writes it (gitformat-bundle, version 2): a few lines, then a pack.
+
+use super::RepositoryState;
+use super::program::{Git, ProgramError};
+use super::refs::Change;
+use super::spool::{Spool, Spooled};
+use events::CommitHash;
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+const SIGNATURE: &str = "# v2 git bundle\n";
+/// Most bytes of the lines before the pack.
+const HEADER_BYTES: u64 = 8 << 20;
+/// A pack without objects: its header and its checksum.
+const EMPTY_PACK_BYTES: u64 = 32;
+
+/// Why a bundle could not be made or read.
+#[derive(Debug, thiserror::Error)]
+pub enum BundleError {
+    #[error("could not write a bundle")]
+    Write(#[source] io::Error),
+    #[error("could not read a bundle")]
+    Read(#[source] io::Error),
+    #[error("the stored bundle is damaged: it has no end of its header")]
+    Damaged,
+    #[error(transparent)]
+    Git(#[from] ProgramError),
+}
+
+/// The lines before the pack: what must be there already, and what the references become.
+pub fn header(changes: &[Change], state: &RepositoryState, whole: bool) -> String {
+    let mut header = String::from(SIGNATURE);
+    if !whole {
+        let known: BTreeSet<&CommitHash> = state.refs.values().collect();
+        known.iter().for_each(|hash| header.push_str(&format!("-{hash}\n")));
+    }
+    for change in changes {
+        if let Some(new) = change.new {
+            header.push_str(&format!("{new} {}\n", change.name));
+        }
+    }
+    header.push('\n');
+    header
+}
+
+/// The one pack that Git has put into quarantine, if the push brought objects.
+pub fn quarantined_pack(quarantine: &Path) -> io::Result<Option<PathBuf>> {
+    let folder = match std::fs::read_dir(quarantine.join("pack")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        folder => folder?,
+    };
+    for entry in folder {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "pack") {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
+}
+
+/// Writes a bundle of the objects that Git packs for a list of commands on its input; none if there are none.
+pub async fn write(
+    git: &Git,
+    repository: &Path,
+    quarantine: Option<&Path>,
+    spool: &Spool,
+    header: &str,
+    wanted: Wanted<'_>,
+) -> Result<Option<Spooled>, BundleError> {
+    let (spooled, mut file) = spool.file().map_err(BundleError::Write)?;
+    file.write_all(header.as_bytes()).map_err(BundleError::Write)?;
+    let output = file.try_clone().map_err(BundleError::Write)?;
+    let arguments: &[&str] = match wanted {
+        Wanted::Everything => &["pack-objects", "-q", "--stdout"],
+        Wanted::Beyond { .. } => &["pack-objects", "-q", "--stdout", "--revs"],
+    };
+    let mut command = git.command(repository, arguments);
+    quarantined(&mut command, repository, quarantine);
+    let input = match wanted {
+        Wanted::Everything => every_object(git, repository, quarantine).await?,
+        Wanted::Beyond { changes, state } => beyond(changes, state),
+    };
+    pack(command, input, output).await?;
+    let bytes = file.seek(SeekFrom::End(0)).map_err(BundleError::Write)?;
+    Ok((bytes > header.len() as u64 + EMPTY_PACK_BYTES).then_some(spooled))
+}
+
+/// Which objects a bundle shall have.
+#[derive(Clone, Copy)]
+pub enum Wanted<'a> {
+    /// All that there are.
+    Everything,
+    /// Those of the new references that the old ones do not reach.
+    Beyond { changes: &'a [Change], state: &'a RepositoryState },
+}
+
+fn beyond(changes: &[Change], state: &RepositoryState) -> Vec<u8> {
+    let mut input = String::new();
+    changes.iter().filter_map(|change| change.new).for_each(|new| input.push_str(&format!("{new}\n")));
+    input.push_str("--not\n");
+    state.refs.values().for_each(|old| input.push_str(&format!("{old}\n")));
+    input.into_bytes()
+}
+
+async fn every_object(
+    git: &Git,
+    repository: &Path,
+    quarantine: Option<&Path>,
+) -> Result<Vec<u8>, BundleError> {
+    let mut command =
+        git.command(repository, &["cat-file", "--batch-all-objects", "--batch-check=%(objectname)"]);
+    quarantined(&mut command, repository, quarantine);
+    Ok(super::program::run(command, "cat-file", Vec::new()).await?)
+}
+
+async fn pack(mut command: tokio::process::Command, input: Vec<u8>, output: File) -> Result<(), BundleError> {
+    use tokio::io::AsyncWriteExt;
+    let failed = |source| BundleError::Git(ProgramError::Run { command: "pack-objects".into(), source });
+    command.stdin(Stdio::piped()).stdout(output).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(failed)?;
+    let stdin = child.stdin.take();
+    let feed = async move {
+        if let Some(mut stdin) = stdin {
+            // A process that stops reading tells why by its status.
+            let _ = stdin.write_all(&input).await;
+        }
+    };
+    let ((), output) = tokio::join!(feed, child.wait_with_output());
+    let output = output.map_err(failed)?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let message = super::program::last_lines(&output.stderr);
+    Err(ProgramError::Failed { command: "pack-objects".into(), status: output.status, message }.into())
+}
+
+/// Lets a command see the objects in quarantine beside those of the repository.
+pub fn quarantined(command: &mut tokio::process::Command, repository: &Path, quarantine: Option<&Path>) {
+    if let Some(quarantine) = quarantine {
+        command
+            .env("GIT_OBJECT_DIRECTORY", quarantine)
+            .env("GIT_ALTERNATE_OBJECT_DIRECTORIES", repository.join("objects"));
+    }
+}
+
+/// Puts the objects of a stored bundle into a repository.
+pub async fn unpack(git: &Git, repository: &Path, mut bundle: File) -> Result<(), BundleError> {
+    let start = pack_start(&bundle)?;
+    bundle.seek(SeekFrom::Start(start)).map_err(BundleError::Read)?;
+    let mut command = git.command(repository, &["index-pack", "--stdin", "--fix-thin"]);
+    command.stdin(bundle).stdout(Stdio::null()).stderr(Stdio::piped());
+    let failed = |source| ProgramError::Run { command: "index-pack".into(), source };
+    let output = command.spawn().map_err(failed)?.wait_with_output().await.map_err(failed)?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let message = super::program::last_lines(&output.stderr);
+    Err(ProgramError::Failed { command: "index-pack".into(), status: output.status, message }.into())
+}
+
+fn pack_start(bundle: &File) -> Result<u64, BundleError> {
+    let mut reader = BufReader::new(bundle);
+    reader.seek(SeekFrom::Start(0)).map_err(BundleError::Read)?;
+    let mut reader = io::Read::take(reader, HEADER_BYTES);
+    let mut start = 0;
+    loop {
+        let mut line = Vec::new();
+        let length = reader.read_until(b'\n', &mut line).map_err(BundleError::Read)?;
+        start += length as u64;
+        match line.as_slice() {
+            b"\n" => return Ok(start),
+            [.., b'\n'] => {}
+            _ => return Err(BundleError::Damaged),
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! `king.yaml`: from the tree of values to the manifest, field by field, each problem at its place.
+
+use super::tree::{self, Entry, Node, Value};
+use super::{KING_YAML, ManifestProblem, Place, duration};
+use events::manifest::{CommandLine, HealthCheck, ManifestError, Process, Restart, check_key};
+use events::{Manifest, PortName, ProcessName};
+use semver::VersionReq;
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::str::FromStr;
+
+const PROCESS_KEYS: [&str; 8] =
+    ["command", "count", "env", "ports", "health", "restart", "stop_grace", "needs"];
+
+type Found<T> = Result<T, ManifestProblem>;
+
+/// Parses a `king.yaml`.
+///
+/// # Errors
+/// The first problem in the order of the file, or the first rule that is broken, with its place.
+pub fn parse_king_yaml(text: &str) -> Result<Manifest, ManifestProblem> {
+    let root = tree::parse(text)?;
+    let manifest = manifest(&root)?;
+    manifest.check().map_err(|error| located(&error, &root))?;
+    Ok(manifest)
+}
+
+fn manifest(root: &Node) -> Found<Manifest> {
+    let mut manifest = Manifest { build: None, needs: BTreeMap::new(), processes: BTreeMap::new() };
+    let mut named = false;
+    for Entry { key, place, node } in map(root, "the manifest")? {
+        match key.as_str() {
+            "build" => manifest.build = Some(command(node, "build")?),
+            "needs" => manifest.needs = needs(node)?,
+            "processes" => {
+                named = true;
+                manifest.processes = processes(node)?;
+            }
+            _ => return Err(unknown(key, *place, "build, needs, processes")),
+        }
+    }
+    if named {
+        Ok(manifest)
+    } else {
+        Err(wrong(root.place, "has no `processes`; name at least one, such as `web: node server.js`"))
+    }
+}
+
+fn processes(node: &Node) -> Found<BTreeMap<ProcessName, Process>> {
+    let mut processes = BTreeMap::new();
+    for Entry { key, place, node } in map(node, "`processes`")? {
+        let name: ProcessName = parse(key, *place)?;
+        let process = process(&name, node)?;
+        processes.insert(name, process);
+    }
+    Ok(processes)
+}
+
+fn process(name: &ProcessName, node: &Node) -> Found<Process> {
+    match &node.value {
+        Value::Map(entries) => full_process(name, node, entries),
+        Value::Nothing | Value::Text(_) | Value::Plain(_) | Value::List(_) => {
+            Ok(Process::from_command(name, command(node, "a process type")?))
+        }
+    }
+}
+
+fn full_process(name: &ProcessName, whole: &Node, entries: &[Entry]) -> Found<Process> {
+    if let Some(Entry { key, place, .. }) = entries.iter().find(|entry| !PROCESS_KEYS.contains(&&*entry.key)) {
+        return Err(unknown(key, *place, &PROCESS_KEYS.join(", ")));
+    }
+    let Some(line) = entries.iter().find(|entry| entry.key == "command") else {
+        return Err(wrong(whole.place, format!("the process type {name} has no `command`")));
+    };
+    let mut process = Process::from_command(name, command(&line.node, "`command`")?);
+    for Entry { key, node, .. } in entries {
+        match key.as_str() {
+            "count" => process.count = count(node)?,
+            "env" => process.env = environment(node)?,
+            "ports" => process.ports = list(node, "`ports`")?.iter().map(port).collect::<Found<_>>()?,
+            "health" => process.health = Some(health(node)?),
+            "restart" => process.restart = restart(node)?,
+            "stop_grace" => process.stop_grace_ms = milliseconds(node)?,
+            "needs" => process.needs = needs(node)?,
+            // The command was read before; nothing else is left.
+            _ => {}
+        }
+    }
+    Ok(process)
+}
+
+fn health(node: &Node) -> Found<HealthCheck> {
+    let mut health = HealthCheck::default();
+    for Entry { key, place, node } in map(node, "`health`")? {
+        match key.as_str() {
+            "path" => health.path = Some(text(node, "`path`")?.to_owned()),
+            "port" => health.port = Some(port(node)?),
+            "interval" => health.interval_ms = milliseconds(node)?,
+            "timeout" => health.timeout_ms = milliseconds(node)?,
+            "grace" => health.grace_ms = milliseconds(node)?,
+            "failures" => health.failures = count(node)?,
+            _ => return Err(unknown(key, *place, "path, port, interval, timeout, grace, failures")),
+        }
+    }
+    Ok(health)
+}
+
+fn command(node: &Node, what: &str) -> Found<CommandLine> {
+    match &node.value {
+        Value::Text(line) => Ok(CommandLine::Shell(line.clone())),
+        Value::Plain(line) => Ok(CommandLine::Shell(line.clone())),
+        Value::List(items) => {
+            let arguments = items.iter().map(|item| Ok(scalar(item, "an argument")?.to_owned()));
+            Ok(CommandLine::Exec(arguments.collect::<Found<_>>()?))
+        }
+        Value::Nothing | Value::Map(_) => Err(wrong(
+            node.place,
+            format!("{what} is {}; write a text for the shell or a list of arguments", kind(node)),
+        )),
+    }
+}
+
+fn needs(node: &Node) -> Found<BTreeMap<String, VersionReq>> {
+    let mut needs = BTreeMap::new();
+    for Entry { key, node, .. } in map(node, "`needs`")? {
+        let range = scalar(node, "a version range")?;
+        let range = VersionReq::parse(range).map_err(|error| {
+            wrong(
+                node.place,
+                format!("{range:?} is no version range: {error}; write one such as \">= 18\" or \"*\""),
+            )
+        })?;
+        needs.insert(key.clone(), range);
+    }
+    Ok(needs)
+}
+
+fn environment(node: &Node) -> Found<BTreeMap<String, String>> {
+    map(node, "`env`")?
+        .iter()
+        .map(|Entry { key, place, node }| {
+            check_key("env", key).map_err(|error| wrong(*place, error.to_string()))?;
+            Ok((key.clone(), scalar(node, "a value")?.to_owned()))
+        })
+        .collect()
+}
+
+fn port(node: &Node) -> Found<PortName> {
+    parse(scalar(node, "the name of a port")?, node.place)
+}
+
+fn restart(node: &Node) -> Found<Restart> {
+    match scalar(node, "`restart`")? {
+        "always" => Ok(Restart::Always),
+        "on-failure" => Ok(Restart::OnFailure),
+        "never" => Ok(Restart::Never),
+        other => Err(wrong(node.place, format!("{other:?} is unknown; known: always, on-failure, never"))),
+    }
+}
+
+fn milliseconds(node: &Node) -> Found<u64> {
+    duration::parse(scalar(node, "a duration")?).map_err(|reason| wrong(node.place, reason))
+}
+
+fn count(node: &Node) -> Found<u32> {
+    match &node.value {
+        Value::Plain(number) => number.parse().map_err(|_| {
+            wrong(node.place, format!("{number} is no count; write a whole number from 0 upward"))
+        }),
+        Value::Nothing | Value::Text(_) | Value::List(_) | Value::Map(_) => {
+            Err(wrong(node.place, format!("is {}; write a whole number", kind(node))))
+        }
+    }
+}
+
+fn map<'a>(node: &'a Node, what: &str) -> Found<&'a [Entry]> {
+    match &node.value {
+        Value::Map(entries) => Ok(entries),
+        Value::Nothing => Ok(&[]),
+        Value::Text(_) | Value::Plain(_) | Value::List(_) => {
+            Err(wrong(node.place, format!("{what} is {}; it must be a map of `key: value`", kind(node))))
+        }
+    }
+}
+
+fn list<'a>(node: &'a Node, what: &str) -> Found<&'a [Node]> {
+    match &node.value {
+        Value::List(items) => Ok(items),
+        Value::Nothing => Ok(&[]),
+        Value::Text(_) | Value::Plain(_) | Value::Map(_) => {
+            Err(wrong(node.place, format!("{what} is {}; it must be a list: [a, b]", kind(node))))
+        }
+    }
+}
+
+/// A text that is not also a number or a boolean.
+fn text<'a>(node: &'a Node, what: &str) -> Found<&'a str> {
+    match &node.value {
+        Value::Text(text) => Ok(text),
+        Value::Nothing | Value::Plain(_) | Value::List(_) | Value::Map(_) => {
+            Err(wrong(node.place, format!("{what} is {}; it must be a text", kind(node))))
+        }
+    }
+}
+
+/// A text, or what YAML takes for a number or a boolean, as it was written.
+fn scalar<'a>(node: &'a Node, what: &str) -> Found<&'a str> {
+    match &node.value {
+        Value::Text(text) | Value::Plain(text) => Ok(text),
+        Value::Nothing | Value::List(_) | Value::Map(_) => {
+            Err(wrong(node.place, format!("{what} is {}; it must be a text", kind(node))))
+        }
+    }
+}
+
+fn kind(node: &Node) -> &'static str {
+    match &node.value {
+        Value::Nothing => "empty",
+        Value::Text(_) => "a text",
+        Value::Plain(_) => "a number or a boolean",
+        Value::List(_) => "a list",
+        Value::Map(_) => "a map",
+    }
+}
+
+fn parse<T: FromStr>(text: &str, place: Place) -> Found<T>
+where
+    T::Err: Display,
+{
+    text.parse().map_err(|error: T::Err| wrong(place, error.to_string()))
+}
+
+fn unknown(key: &str, place: Place, known: &str) -> ManifestProblem {
+    let key: String = key.chars().take(64).collect();
+    wrong(place, format!("unknown field {key:?}; known here: {known}"))
+}
+
+fn wrong(place: Place, reason: impl Into<String>) -> ManifestProblem {
+    ManifestProblem { file: KING_YAML, place, reason: reason.into() }
+}
+
+/// Finds the place of a rule of the kingdom: the deepest value on the path of its field.
+fn located(error: &ManifestError, root: &Node) -> ManifestProblem {
+    let mut node = root;
+    for part in error.field.split('.') {
+        let part = part.strip_suffix("_ms").unwrap_or(part);
+        match child(node, part) {
+            Some(next) => node = next,
+            None => break,
+        }
+    }
+    wrong(node.place, format!("{} {}", error.field.replace("_ms", ""), error.rule))
+}
+
+fn child<'a>(node: &'a Node, key: &str) -> Option<&'a Node> {
+    match &node.value {
+        Value::Map(entries) => entries.iter().find(|entry| entry.key == key).map(|entry| &entry.node),
+        Value::Nothing | Value::Text(_) | Value::Plain(_) | Value::List(_) => None,
+    }
+}
