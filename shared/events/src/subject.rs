@@ -80,6 +80,11 @@ pub fn beats(domain: &DomainName) -> String {
     format!("king.beat.{domain}.*")
 }
 
+/// Where a Foreman asks whether it can hear at all: nobody listens there, and the server itself says so.
+pub fn pulse(domain: &DomainName) -> String {
+    format!("king.pulse.{domain}")
+}
+
 /// Where a Foreman's batches of reports go: `king.report.<domain>`.
 pub fn report(domain: &DomainName) -> String {
     format!("king.report.{domain}")
@@ -96,6 +101,11 @@ pub fn event(domain: &DomainName, noun: &str, id: &str, verb: &str) -> String {
         }
     }
     format!("king.event.{domain}.{noun}.{token}.{verb}")
+}
+
+/// All public events about a noun, as a reader filters them.
+pub fn events_about(noun: &str) -> String {
+    format!("king.event.*.{noun}.>")
 }
 
 /// One of the two output streams of an instance.
@@ -131,6 +141,11 @@ pub fn logs(app: &AppName, instance: Option<InstanceId>) -> String {
         Some(instance) => format!("king.log.*.{app}.{instance}.*"),
         None => format!("king.log.*.{app}.>"),
     }
+}
+
+/// The output of one instance of an app that is not known, as a reader filters it.
+pub fn instance_logs(instance: InstanceId) -> String {
+    format!("king.log.*.*.{instance}.*")
 }
 
 /// The domain, app, instance and stream of a log subject.

@@ -1,0 +1,145 @@
+//! The command line as a whole: global flags and the nouns. What a noun can do stands in its own file.
+
+use crate::failure::Failure;
+use crate::values::parse_duration;
+use crate::{
+    alert, app, command, config, event, instance, king, logs, output, release, servant, up, version,
+};
+use clap::{Args, Parser, Subcommand};
+use std::time::Duration;
+
+const AFTER_HELP: &str = "\
+Examples:
+  kingctl app deploy shop@1.4.0 --count 2
+  kingctl app ls
+  kingctl logs shop --follow
+  kingctl event tail --app shop
+
+Exit codes:
+  0  done
+  1  failed
+  2  the command line, or a value in it, is not understood
+  3  what it names does not exist
+  4  conflict: what it would make exists, or what it rests on has changed
+  6  --wait ran out of time; what was asked for goes on";
+
+/// The command line of the kingdom.
+#[derive(Debug, Parser)]
+#[command(name = "kingctl", version, about, after_help = AFTER_HELP, max_term_width = 110)]
+pub struct Cli {
+    #[command(flatten)]
+    pub globals: Globals,
+    #[command(subcommand)]
+    pub noun: Noun,
+}
+
+/// Flags that every noun takes.
+#[derive(Clone, Debug, Args)]
+pub struct Globals {
+    /// The NATS server. Only loopback addresses are taken.
+    #[arg(long, global = true, env = "KING_NATS", value_name = "URL", default_value = "nats://127.0.0.1:4222", value_parser = service::loopback::parse_url)]
+    pub nats: String,
+    /// How results are printed.
+    #[arg(short, long, global = true, value_enum, default_value_t = output::Format::Table, value_name = "FORMAT")]
+    pub output: output::Format,
+    /// When to use colour. NO_COLOR is heeded.
+    #[arg(long, global = true, value_enum, default_value_t = output::Color::Auto, value_name = "WHEN")]
+    pub color: output::Color,
+    /// How long to try to reach a King.
+    #[arg(long, global = true, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
+    pub timeout: Duration,
+    /// Who sends commands.
+    #[arg(long, global = true, hide = true, env = "USER", default_value = "unknown")]
+    pub user: String,
+    /// Set to anything: no colour (https://no-color.org).
+    #[arg(long = "no-color", global = true, hide = true, env = "NO_COLOR", num_args = 0..=1, default_missing_value = "1")]
+    pub no_color: Option<String>,
+}
+
+/// What can be done, noun first.
+#[derive(Debug, Subcommand)]
+pub enum Noun {
+    /// Apps: deploy, scale, stop, remove.
+    #[command(subcommand)]
+    App(app::AppCommand),
+    /// Versions of an app.
+    #[command(subcommand)]
+    Version(version::VersionCommand),
+    /// Releases of an app.
+    #[command(subcommand)]
+    Release(release::ReleaseCommand),
+    /// Instances: the running copies of process types.
+    #[command(subcommand)]
+    Instance(instance::InstanceCommand),
+    /// Servants: the hosts that run instances.
+    #[command(subcommand)]
+    Servant(servant::ServantCommand),
+    /// Shared configuration.
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Events: all that has happened.
+    #[command(subcommand)]
+    Event(event::EventCommand),
+    /// The output of an app's instances, or of one.
+    Logs(logs::LogsArgs),
+    /// Commands and what became of them.
+    #[command(subcommand)]
+    Command(command::CommandCommand),
+    /// Mails that are planned and not yet sent.
+    #[command(subcommand)]
+    Alert(alert::AlertCommand),
+    /// The King that answers.
+    #[command(subcommand)]
+    King(king::KingCommand),
+    /// Start a whole kingdom on this machine, in the foreground.
+    Up(up::UpArgs),
+}
+
+impl Cli {
+    /// Does what was asked.
+    ///
+    /// # Errors
+    /// When it was not done; the failure knows its exit code.
+    pub async fn run(self) -> Result<(), Failure> {
+        let globals = &self.globals;
+        match self.noun {
+            Noun::App(command) => command.run(globals).await,
+            Noun::Version(command) => command.run(globals).await,
+            Noun::Release(command) => command.run(globals).await,
+            Noun::Instance(command) => command.run(globals).await,
+            Noun::Servant(command) => command.run(globals).await,
+            Noun::Config(command) => command.run(globals).await,
+            Noun::Event(command) => command.run(globals).await,
+            Noun::Logs(args) => args.run(globals).await,
+            Noun::Command(command) => command.run(globals).await,
+            Noun::Alert(command) => command.run(globals).await,
+            Noun::King(command) => command.run(globals).await,
+            Noun::Up(args) => args.run(globals).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn names_are_checked_before_anything_is_sent() {
+        for name in ["Shop", "a.b", "a*", "a>b", "a b", "..", "", &"x".repeat(10_000)] {
+            let parsed = Cli::try_parse_from(["kingctl", "app", "create", name]);
+            assert_eq!(parsed.expect_err(name).exit_code(), 2, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn other_machines_are_refused() {
+        let parsed = Cli::try_parse_from(["kingctl", "--nats", "nats://10.0.0.1:4222", "app", "ls"]);
+        assert!(parsed.expect_err("not loopback").to_string().contains("does not lead to this machine"));
+    }
+}

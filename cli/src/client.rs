@@ -1,0 +1,207 @@
+//! Commands and queries to a King, as any NATS client may send them.
+//!
+//! A command carries an id of its own, so that an attempt without an answer can be repeated safely: the King runs it
+//! once and tells the stored outcome.
+
+use crate::cli::Globals;
+use crate::failure::Failure;
+use anyhow::{Context, anyhow};
+use bus::connect::RequestError;
+use bus::{Bus, Message};
+use events::query::{Question, Reply};
+use events::wire::{self, Format};
+use events::{Actor, Answer, CommandId, EventNumber, Order, Outcome, RefusalCode, subject};
+use serde::de::DeserializeOwned;
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout};
+
+/// One attempt waits this long for its answer.
+const ATTEMPT: Duration = Duration::from_secs(3);
+/// A King that is being started again is back within this time.
+const NO_KING_PATIENCE: Duration = Duration::from_secs(3);
+/// Between two attempts.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A connection to the kingdom.
+#[derive(Debug)]
+pub struct Client {
+    pub bus: Bus,
+    actor: Actor,
+    nats: String,
+    patience: Duration,
+}
+
+/// A command that was done.
+#[derive(Clone, Debug)]
+pub struct Accepted {
+    pub id: CommandId,
+    /// A question with this `min_event` sees all that the command did.
+    pub event: EventNumber,
+    /// The release that a deploy made or chose.
+    pub release: Option<u32>,
+}
+
+impl Client {
+    /// Connects.
+    ///
+    /// # Errors
+    /// When no NATS server answers in time.
+    pub async fn connect(globals: &Globals) -> Result<Self, Failure> {
+        let options =
+            bus::Options { url: globals.nats.clone(), name: "kingctl".to_owned(), credentials: None };
+        let patience = globals.timeout.min(NO_KING_PATIENCE);
+        let bus = match timeout(patience, bus::connect(&options)).await {
+            Ok(connected) => connected.context("could not connect to the kingdom")?,
+            Err(_) => {
+                return Err(Failure::Failed(anyhow!(
+                    "no NATS server answers at {}; start a kingdom with `make up`, or name another server with --nats or KING_NATS",
+                    globals.nats
+                )));
+            }
+        };
+        let actor = format!("kingctl:{}", globals.user).parse().unwrap_or_else(|_| Actor::anonymous());
+        Ok(Self { bus, actor, nats: globals.nats.clone(), patience: globals.timeout })
+    }
+
+    /// Sends a command until it has an outcome, or the time is over.
+    ///
+    /// # Errors
+    /// The refusal, when it was refused; else that its outcome is not known, with the id to ask for it.
+    pub async fn command(&self, order: Order) -> Result<Accepted, Failure> {
+        let id = CommandId::from_uuid(service::clock::fresh_id());
+        let (subject, payload) = (subject::command(order.kind()), wire::encode_order(&order));
+        let schema = order.schema().to_string();
+        let headers = [
+            (subject::HEADER_ID, id.as_str()),
+            (subject::HEADER_ACTOR, self.actor.as_str()),
+            (subject::HEADER_SCHEMA, schema.as_str()),
+        ];
+        let deadline = Instant::now() + self.patience;
+        loop {
+            let reply = self.ask(&subject, &headers, &payload, deadline).await;
+            let answer: Answer = decode(&reply.map_err(|error| unknown_outcome(error, &id, order.kind()))?)?;
+            match answer.outcome {
+                Outcome::Accepted { event, release } => return Ok(Accepted { id, event, release }),
+                Outcome::Refused { refusal, .. }
+                    if refusal.code == RefusalCode::Unavailable && Instant::now() < deadline =>
+                {
+                    sleep(PAUSE).await;
+                }
+                Outcome::Refused { refusal, .. } => return Err(Failure::Refused(refusal)),
+            }
+        }
+    }
+
+    /// Asks a question.
+    ///
+    /// # Errors
+    /// The refusal, when the King refuses it; or that no King answers.
+    pub async fn query<T: DeserializeOwned>(
+        &self,
+        kind: &str,
+        question: &Question,
+    ) -> Result<Vec<T>, Failure> {
+        let (subject, payload) = (subject::query(kind), wire::encode(question));
+        let deadline = Instant::now() + self.patience;
+        loop {
+            match decode(&self.ask(&subject, &[], &payload, deadline).await?)? {
+                Reply::Ok { items, .. } => return Ok(items),
+                Reply::Refused(refusal)
+                    if refusal.code == RefusalCode::Unavailable && Instant::now() < deadline =>
+                {
+                    sleep(PAUSE).await;
+                }
+                Reply::Refused(refusal) => return Err(Failure::Refused(refusal)),
+            }
+        }
+    }
+
+    /// The one item that a question must have.
+    ///
+    /// # Errors
+    /// As [`Client::query`]; and not found, when there is none.
+    pub async fn query_one<T: DeserializeOwned>(
+        &self,
+        kind: &str,
+        question: &Question,
+    ) -> Result<T, Failure> {
+        let first = self.query(kind, question).await?.into_iter().next();
+        first.ok_or_else(|| Failure::NotFound(format!("the King knows nothing that answers {kind}")))
+    }
+
+    /// Repeats a request until it has an answer or the deadline is over.
+    async fn ask(
+        &self,
+        subject: &str,
+        headers: &[(&str, &str)],
+        payload: &[u8],
+        deadline: Instant,
+    ) -> Result<Message, Failure> {
+        let started = Instant::now();
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let attempt = left.min(ATTEMPT).max(PAUSE);
+            let error = match self.bus.request(subject, headers, payload.to_vec(), attempt).await {
+                Ok(message) => return Ok(message),
+                Err(error) => error,
+            };
+            let enough = Instant::now() + PAUSE >= deadline;
+            match error {
+                RequestError::NoResponders { .. } if enough || started.elapsed() >= NO_KING_PATIENCE => {
+                    return Err(self.no_king(subject));
+                }
+                RequestError::TimedOut { .. } | RequestError::Disconnected { .. } if enough => {
+                    return Err(Failure::Failed(anyhow!(error)));
+                }
+                RequestError::NoResponders { .. }
+                | RequestError::TimedOut { .. }
+                | RequestError::Disconnected { .. } => sleep(PAUSE).await,
+                RequestError::TooLarge { .. }
+                | RequestError::BadSubject { .. }
+                | RequestError::BadHeader(_) => return Err(Failure::Failed(anyhow!(error))),
+            }
+        }
+    }
+
+    fn no_king(&self, subject: &str) -> Failure {
+        let mut text = format!("no King is alive on {}; start one with `make up`", self.nats);
+        if let Some(kind) = subject.strip_prefix("king.cmd.") {
+            text.push_str(&format!(
+                ", or leave the command to be done later: nats pub {} '<its fields as JSON>'",
+                subject::queue(kind)
+            ));
+        }
+        Failure::Failed(anyhow!(text))
+    }
+}
+
+fn decode<T: DeserializeOwned>(message: &Message) -> Result<T, Failure> {
+    let format = Format::of(message.header(subject::HEADER_CONTENT_TYPE), &message.payload);
+    let decoded = match format {
+        // What a King says may be larger than what it takes.
+        Format::MessagePack => wire::decode(&message.payload),
+        Format::Json => format.decode(&message.payload),
+    };
+    let reason = |error: wire::WireError| {
+        anyhow!(
+            "the King's answer cannot be read: {}; are King and kingctl of the same build?",
+            error.reason()
+        )
+    };
+    Ok(decoded.map_err(reason)?)
+}
+
+/// Time ran out: the command may have been done.
+fn unknown_outcome(failure: Failure, id: &CommandId, kind: &str) -> Failure {
+    match failure {
+        Failure::Failed(error) => Failure::Failed(error.context(format!(
+            "{kind} has no answer, so its outcome is not known; ask later with `kingctl command show {id}`"
+        ))),
+        Failure::Refused(_)
+        | Failure::NotFound(_)
+        | Failure::Conflict(_)
+        | Failure::Usage(_)
+        | Failure::WaitTimedOut(_)
+        | Failure::OutputClosed => failure,
+    }
+}

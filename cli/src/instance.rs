@@ -1,0 +1,87 @@
+//! `kingctl instance`: the running copies of process types.
+
+use crate::cli::Globals;
+use crate::client::Client;
+use crate::failure::Failure;
+use crate::output::{self, Item, Paint};
+use crate::table::Cell;
+use clap::Subcommand;
+use events::query::{InstanceItem, InstancePhase, Question};
+use events::{AppName, ServantName};
+
+/// Instances.
+#[derive(Debug, Subcommand)]
+pub enum InstanceCommand {
+    /// List instances.
+    #[command(after_help = "Examples:\n  kingctl instance ls\n  kingctl instance ls --app shop -o json")]
+    Ls {
+        /// Only those of this app.
+        #[arg(long)]
+        app: Option<AppName>,
+        /// Only those on this servant.
+        #[arg(long)]
+        servant: Option<ServantName>,
+    },
+}
+
+impl InstanceCommand {
+    /// Does it.
+    ///
+    /// # Errors
+    /// When the app or servant does not exist, or no King answers.
+    pub async fn run(self, globals: &Globals) -> Result<(), Failure> {
+        match self {
+            Self::Ls { app, servant } => {
+                let client = Client::connect(globals).await?;
+                let question = Question { app, servant, ..Question::default() };
+                let found = client.query::<InstanceItem>("instance.ls", &question).await?;
+                output::list(globals, &found)
+            }
+        }
+    }
+}
+
+/// The address of an instance's first port for people, if it has one: the port `http`, or else the first by name.
+pub fn address(instance: &InstanceItem) -> Option<String> {
+    let http = instance.ports.iter().find(|(name, _)| name.as_str() == "http");
+    let (_, port) = http.or_else(|| instance.ports.iter().next())?;
+    Some(format!("http://127.0.0.1:{port}/"))
+}
+
+fn paint(phase: InstancePhase) -> Paint {
+    match phase {
+        InstancePhase::Healthy => Paint::Good,
+        InstancePhase::Placed | InstancePhase::Started | InstancePhase::Stopping => Paint::Busy,
+        InstancePhase::Unhealthy | InstancePhase::Crashed | InstancePhase::Failed => Paint::Bad,
+        InstancePhase::Finished => Paint::Faint,
+    }
+}
+
+impl Item for InstanceItem {
+    const COLUMNS: &'static [&'static str] = &[
+        "INSTANCE", "APP", "PROCESS", "RELEASE", "VERSION", "SERVANT", "PHASE", "PID", "PORTS", "CRASHES",
+        "REASON",
+    ];
+
+    fn cells(&self) -> Vec<Cell> {
+        let ports: Vec<String> = self.ports.iter().map(|(name, port)| format!("{name}={port}")).collect();
+        let first_line = self.reason.as_deref().and_then(|reason| reason.lines().next());
+        vec![
+            Cell::new(self.instance),
+            Cell::new(&self.app),
+            Cell::new(&self.process),
+            Cell::new(self.release),
+            Cell::optional(self.version.as_ref()),
+            Cell::new(&self.servant),
+            Cell::painted(paint(self.phase), self.phase),
+            Cell::optional(self.pid),
+            Cell::optional((!ports.is_empty()).then(|| ports.join(","))),
+            Cell::new(self.crashes),
+            Cell::optional(first_line),
+        ]
+    }
+
+    fn name(&self) -> String {
+        self.instance.to_string()
+    }
+}

@@ -1,0 +1,52 @@
+//! `kingctl king`: the King that answers.
+
+use crate::cli::Globals;
+use crate::client::Client;
+use crate::failure::Failure;
+use crate::output::{self, Item};
+use crate::table::Cell;
+use clap::Subcommand;
+use events::query::{KingItem, Question};
+
+/// The King.
+#[derive(Debug, Subcommand)]
+pub enum KingCommand {
+    /// Show the King that answers: its epoch, newest event and the hash of its state.
+    Show,
+}
+
+impl KingCommand {
+    /// Does it.
+    ///
+    /// # Errors
+    /// When no King answers.
+    pub async fn run(self, globals: &Globals) -> Result<(), Failure> {
+        match self {
+            Self::Show => {
+                let client = Client::connect(globals).await?;
+                let found = client.query::<KingItem>("king.show", &Question::default()).await?;
+                output::list(globals, &found)
+            }
+        }
+    }
+}
+
+impl Item for KingItem {
+    const COLUMNS: &'static [&'static str] =
+        &["KING", "EPOCH", "EVENT", "PUBLISHED", "VERSION", "STATE-HASH"];
+
+    fn cells(&self) -> Vec<Cell> {
+        vec![
+            Cell::new(self.king),
+            Cell::new(self.epoch),
+            Cell::new(self.event),
+            Cell::new(self.published),
+            Cell::new(&self.version),
+            Cell::new(self.state_hash),
+        ]
+    }
+
+    fn name(&self) -> String {
+        self.king.to_string()
+    }
+}

@@ -1,0 +1,81 @@
+//! `kingctl servant`: the hosts that run instances.
+
+use crate::cli::Globals;
+use crate::client::Client;
+use crate::failure::Failure;
+use crate::output::{self, Item, Paint};
+use crate::table::Cell;
+use clap::Subcommand;
+use events::ServantName;
+use events::command::{RemoveServant, ServantCommand as Wanted};
+use events::query::{Question, ServantItem};
+
+/// Servants.
+#[derive(Debug, Subcommand)]
+pub enum ServantCommand {
+    /// List servants.
+    #[command(after_help = "Examples:\n  kingctl servant ls\n  kingctl servant ls -o json")]
+    Ls,
+    /// Forget a lost servant for good and free its name.
+    #[command(after_help = "Example:\n  kingctl servant remove s2 --yes")]
+    Remove {
+        servant: ServantName,
+        /// Yes, forget it.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+impl ServantCommand {
+    /// Does it.
+    ///
+    /// # Errors
+    /// When the servant does not exist or still lives, or no King answers.
+    pub async fn run(self, globals: &Globals) -> Result<(), Failure> {
+        match self {
+            Self::Ls => {
+                let client = Client::connect(globals).await?;
+                let found = client.query::<ServantItem>("servant.ls", &Question::default()).await?;
+                output::list(globals, &found)
+            }
+            Self::Remove { servant, yes: false } => Err(Failure::Usage(format!(
+                "this forgets the servant {servant} for good; if you mean it, add --yes"
+            ))),
+            Self::Remove { servant, yes: true } => {
+                let client = Client::connect(globals).await?;
+                client.command(Wanted::from(RemoveServant { servant: servant.clone() }).into()).await?;
+                output::print(&format!("servant {servant} is forgotten\n"))
+            }
+        }
+    }
+}
+
+impl Item for ServantItem {
+    const COLUMNS: &'static [&'static str] =
+        &["SERVANT", "DOMAIN", "STATE", "INSTANCES", "CPUS", "MEMORY", "CAPABILITIES", "SINCE"];
+
+    fn cells(&self) -> Vec<Cell> {
+        let state = if self.lost { (Paint::Bad, "lost") } else { (Paint::Good, "alive") };
+        vec![
+            Cell::new(&self.name),
+            Cell::new(&self.domain),
+            Cell::painted(state.0, state.1),
+            Cell::new(self.instances),
+            Cell::new(self.cpus),
+            Cell::new(format!("{:.1} GiB", self.memory_bytes as f64 / f64::from(1 << 30))),
+            Cell::new(capabilities(self)),
+            Cell::new(self.since),
+        ]
+    }
+
+    fn name(&self) -> String {
+        self.name.to_string()
+    }
+}
+
+fn capabilities(servant: &ServantItem) -> String {
+    let each = servant.capabilities.iter();
+    let words = each
+        .map(|(tool, version)| if version.is_empty() { tool.clone() } else { format!("{tool} {version}") });
+    words.collect::<Vec<_>>().join(", ")
+}

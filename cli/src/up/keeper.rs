@@ -1,0 +1,199 @@
+//! Keeps one program running: starts it, starts it again when it dies, ends it when told to.
+
+use super::leftovers::Life;
+use super::log::Log;
+use super::plan::Program;
+use super::say;
+use crate::failure::Failure;
+use anyhow::{Context, anyhow};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use service::Shutdown;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// A program that ran this long counts as sound again.
+const STEADY: Duration = Duration::from_secs(10);
+
+/// A program and the task that keeps it.
+pub struct Keeper {
+    program: Program,
+    log: Log,
+    end: Shutdown,
+    deaths: watch::Receiver<Option<ExitStatus>>,
+    task: JoinHandle<()>,
+}
+
+impl Keeper {
+    /// Starts a program and keeps it running from now on.
+    ///
+    /// # Errors
+    /// When it cannot be started at all.
+    pub fn start(program: Program, hurry: &Shutdown) -> Result<Self, Failure> {
+        let log = Log::follow(&program.name, &program.log)?;
+        let child = spawn(&program)?;
+        let (deaths_sender, deaths) = watch::channel(None);
+        let end = Shutdown::by_hand();
+        let care = Care {
+            program: program.clone(),
+            log: log.clone(),
+            end: end.clone(),
+            hurry: hurry.clone(),
+            deaths: deaths_sender,
+        };
+        Ok(Self { program, log, end, deaths, task: tokio::spawn(care.keep(child)) })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.program.name
+    }
+
+    /// Waits until it dies for the first time.
+    pub async fn death(&self) -> String {
+        let mut deaths = self.deaths.clone();
+        match deaths.wait_for(Option::is_some).await {
+            Ok(status) => status.map_or_else(String::new, |status| status.to_string()),
+            Err(_) => "no longer kept".to_owned(),
+        }
+    }
+
+    /// A failure with the last lines of its log.
+    pub fn with_last_words(&self, failure: Failure) -> Failure {
+        let words = self.log.last_lines();
+        match failure {
+            Failure::Failed(error) => {
+                Failure::Failed(anyhow!("{error:#}\nthe end of {}:\n{words}", self.program.log.display()))
+            }
+            failure => failure,
+        }
+    }
+
+    /// Asks it to end, without waiting.
+    pub fn ask_to_end(&self) {
+        self.end.request();
+    }
+
+    /// Ends it, and waits until it is gone.
+    pub async fn stop(self) {
+        self.end.request();
+        if let Err(error) = self.task.await {
+            say(&format!("{}: its keeper failed: {error}\n", self.program.name));
+        }
+        self.log.stop();
+    }
+}
+
+/// What the task needs.
+struct Care {
+    program: Program,
+    log: Log,
+    end: Shutdown,
+    hurry: Shutdown,
+    deaths: watch::Sender<Option<ExitStatus>>,
+}
+
+impl Care {
+    async fn keep(self, first: Child) {
+        let mut pause = FIRST_PAUSE;
+        let mut child = first;
+        loop {
+            let started = Instant::now();
+            let pid = child.id().unwrap_or_default();
+            tokio::select! {
+                status = child.wait() => self.tell_death(pid, status, started.elapsed(), pause),
+                () = self.end.requested() => return self.end(child).await,
+            }
+            pause = if started.elapsed() >= STEADY { FIRST_PAUSE } else { pause };
+            child = match self.again(pause).await {
+                Some(child) => child,
+                None => return,
+            };
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    fn tell_death(&self, pid: u32, status: std::io::Result<ExitStatus>, lived: Duration, pause: Duration) {
+        let name = &self.program.name;
+        match status {
+            Ok(status) => {
+                let pause = if lived >= STEADY { FIRST_PAUSE } else { pause };
+                say(&format!(
+                    "{name} (pid {pid}) ended after {lived:.1?} ({status}); starting it again in {pause:?}; the end of its log:\n{}",
+                    self.log.last_lines()
+                ));
+                self.deaths.send_replace(Some(status));
+            }
+            Err(error) => say(&format!("{name} (pid {pid}) could not be waited for: {error}\n")),
+        }
+    }
+
+    /// Starts it again, however often it takes; none when it shall end.
+    async fn again(&self, mut pause: Duration) -> Option<Child> {
+        loop {
+            tokio::select! {
+                () = sleep(pause) => {}
+                () = self.end.requested() => return None,
+            }
+            match spawn(&self.program) {
+                Ok(child) => {
+                    say(&format!(
+                        "{} runs again, as pid {}\n",
+                        self.program.name,
+                        child.id().unwrap_or_default()
+                    ));
+                    return Some(child);
+                }
+                Err(failure) => say(&format!("{}: {failure:?}; trying again\n", self.program.name)),
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// SIGTERM, then SIGKILL for the whole group.
+    async fn end(self, mut child: Child) {
+        let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+        if let Some(pid) = pid {
+            // One that ended meanwhile is what was wanted.
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        let in_time = tokio::select! {
+            ended = timeout(self.program.grace, child.wait()) => ended.is_ok(),
+            () = self.hurry.requested() => false,
+        };
+        if let (false, Some(pid)) = (in_time, pid) {
+            say(&format!("{} did not end in time; killing it\n", self.program.name));
+            let _ = kill_process_group(pid, Signal::KILL);
+            let _ = child.wait().await;
+        }
+        let _ = std::fs::remove_file(&self.program.pid);
+    }
+}
+
+fn spawn(program: &Program) -> Result<Child, Failure> {
+    let output = Log::open_for_append(&program.log)?;
+    let errors = output.try_clone()?;
+    let child = Command::new(&program.path)
+        .args(&program.arguments)
+        .stdin(Stdio::null())
+        .stdout(output)
+        .stderr(errors)
+        .process_group(0)
+        .spawn()
+        .with_context(|| {
+            format!(
+                "could not start {} ({}); is it built and installed? `make build` and scripts/bootstrap do that",
+                program.name,
+                program.path.display()
+            )
+        })?;
+    if let Some(life) = child.id().and_then(Life::of) {
+        life.record(&program.pid).with_context(|| format!("could not write {}", program.pid.display()))?;
+    }
+    Ok(child)
+}

@@ -1,0 +1,48 @@
+//! Taken ports are said before anything starts.
+
+use super::UpArgs;
+use crate::failure::Failure;
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+
+/// Refuses to start when a port is taken.
+///
+/// # Errors
+/// When one cannot be bound, with the flag that names another.
+pub fn check(args: &UpArgs) -> Result<(), Failure> {
+    let nats = SocketAddr::from((Ipv4Addr::LOCALHOST, args.nats_port));
+    check_one(nats, "nats-server", "--nats-port")?;
+    check_one(args.http, "the King's HTTP", "--http")
+}
+
+fn check_one(address: SocketAddr, whose: &str, flag: &str) -> Result<(), Failure> {
+    match TcpListener::bind(address) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::AddrInUse => Err(Failure::Conflict(format!(
+            "{address} is taken by another process, and {whose} needs it; stop that process (ss -ltnp 'sport = :{}' \
+             shows it), or choose another with {flag}",
+            address.port()
+        ))),
+        Err(error) => Err(Failure::Failed(
+            anyhow::Error::new(error)
+                .context(format!("{whose} could not bind {address}; choose another with {flag}")),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_taken_port_is_named_with_its_flag() {
+        let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = taken.local_addr().expect("bound");
+        match check_one(address, "nats-server", "--nats-port") {
+            Err(Failure::Conflict(text)) => {
+                assert!(text.contains(&address.to_string()) && text.contains("--nats-port"), "{text}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
