@@ -1,0 +1,60 @@
+//! The ring: the newest commits in memory, without a gap between them, bounded by events and by bytes.
+
+use events::{Event, EventNumber};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+struct Slot {
+    sequence: u64,
+    bytes: usize,
+    last: EventNumber,
+    events: Arc<[Event]>,
+}
+
+pub(super) struct Ring {
+    slots: VecDeque<Slot>,
+    events: usize,
+    bytes: usize,
+    most_events: usize,
+    most_bytes: usize,
+}
+
+impl Ring {
+    pub fn new(most_events: usize, most_bytes: usize) -> Self {
+        Self { slots: VecDeque::new(), events: 0, bytes: 0, most_events, most_bytes }
+    }
+
+    /// Takes a commit in and lets go of the oldest. What does not follow on what is there replaces it.
+    pub fn push(&mut self, sequence: u64, bytes: usize, events: Arc<[Event]>) {
+        let (Some(first), Some(last)) = (events.first(), events.last()) else { return };
+        if self.slots.back().is_some_and(|slot| slot.last + 1 != first.id) {
+            self.clear();
+        }
+        self.events += events.len();
+        self.bytes += bytes;
+        self.slots.push_back(Slot { sequence, bytes, last: last.id, events });
+        while self.events > self.most_events || self.bytes > self.most_bytes {
+            self.drop_oldest();
+        }
+    }
+
+    /// The commit that holds the event after this one: its sequence and its events.
+    pub fn after(&self, event: EventNumber) -> Option<(u64, Arc<[Event]>)> {
+        let index = self.slots.partition_point(|slot| slot.last <= event);
+        let slot = self.slots.get(index)?;
+        let first = slot.events.first()?.id;
+        (first <= event + 1).then(|| (slot.sequence, Arc::clone(&slot.events)))
+    }
+
+    fn drop_oldest(&mut self) {
+        let Some(slot) = self.slots.pop_front() else { return };
+        self.events -= slot.events.len();
+        self.bytes -= slot.bytes;
+    }
+
+    fn clear(&mut self) {
+        self.slots.clear();
+        self.events = 0;
+        self.bytes = 0;
+    }
+}
