@@ -4,6 +4,7 @@ use crate::state::{App, Instance, State};
 use events::event::{AppEvent, InstanceEvent, ServantEvent};
 use events::view::{AssignedInstance, AssignedProcess, AssignedRelease, Assignment, Domain, DomainServant};
 use events::{AppName, DomainName, Event, Fact, InstanceId, ProcessName, ServantId};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A view that has to be projected anew.
@@ -100,9 +101,9 @@ pub fn assignment(state: &State, servant: ServantId) -> Assignment {
         }
         let Some(app) = state.apps.get(&instance.app) else { continue };
         let key = (&instance.app, instance.release);
-        if !releases.contains_key(&key) {
+        if let Entry::Vacant(vacant) = releases.entry(key) {
             let Some(release) = assigned_release(app, &instance.app, instance.release) else { continue };
-            releases.insert(key, release);
+            vacant.insert(release);
         }
         instances.push(assigned_instance(id, instance));
     }

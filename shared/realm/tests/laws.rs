@@ -1,0 +1,385 @@
+//! Laws: what holds after every input, whatever the inputs are.
+
+use events::event::InstanceEvent;
+use events::limits::EVENTS_PER_INPUT;
+use events::query::InstancePhase;
+use events::report::{
+    Exited, Failed, InstanceNews, Looping, LoseServant, News, PortRange, PortTaken, Ready, RegisterServant,
+    ReturnServant, Stage, Started, Steady, Stopped,
+};
+use events::{
+    Actor, Command, Commit, Digest, DomainName, Event, Fact, InstanceId, Kinded, Order, Report, ReportId,
+    ServantId, Timestamp, Verdict, wire,
+};
+use proptest::prelude::*;
+use realm::{Context, Input, Response, State, apply, apply_commit, project, step};
+use std::collections::{BTreeMap, BTreeSet};
+use uuid::Uuid;
+
+const SERVANTS: u128 = 3;
+const APPS: [&str; 3] = ["shop", "blog", "mail"];
+
+/// An input before it is bound to the state: instances are meant by their place among those that exist.
+#[derive(Clone, Debug)]
+enum Move {
+    Order(&'static str, String),
+    Register { servant: u128, ports: u16 },
+    Lose(u128),
+    Return(u128),
+    Instance { index: usize, news: Told },
+    Tick,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Told {
+    Started,
+    Ready,
+    Crashed,
+    Finished,
+    Looping,
+    Steady,
+    Failed,
+    PortTaken,
+    Stopped,
+}
+
+fn moves() -> impl Strategy<Value = Move> {
+    let app = prop::sample::select(&APPS[..]);
+    let version = 1..4u8;
+    prop_oneof![
+        2 => app.clone().prop_map(|app| Move::Order("app.create", format!(r#"{{"app":"{app}"}}"#))),
+        3 => (app.clone(), version.clone()).prop_map(|(app, version)| Move::Order("version.publish", publish(app, version))),
+        4 => (app.clone(), version, 0..6u32).prop_map(|(app, version, count)| {
+            Move::Order("app.deploy", format!(r#"{{"app":"{app}","version":"{version}.0.0","count":{count}}}"#))
+        }),
+        3 => (app.clone(), 0..8u32).prop_map(|(app, count)| Move::Order("app.scale", format!(r#"{{"app":"{app}","count":{count}}}"#))),
+        1 => app.clone().prop_map(|app| Move::Order("app.stop", format!(r#"{{"app":"{app}"}}"#))),
+        1 => app.clone().prop_map(|app| Move::Order("app.remove", format!(r#"{{"app":"{app}"}}"#))),
+        2 => (app, 0..3u8).prop_map(|(app, value)| Move::Order("config.set", format!(r#"{{"app":"{app}","values":{{"K":"{value}"}}}}"#))),
+        1 => (0..SERVANTS).prop_map(|n| Move::Order("servant.remove", format!(r#"{{"servant":"s{n}"}}"#))),
+        4 => (0..SERVANTS, 1..6u16).prop_map(|(servant, ports)| Move::Register { servant, ports }),
+        2 => (0..SERVANTS).prop_map(Move::Lose),
+        2 => (0..SERVANTS).prop_map(Move::Return),
+        20 => (0..16usize, told()).prop_map(|(index, news)| Move::Instance { index, news }),
+        2 => Just(Move::Tick),
+    ]
+}
+
+fn told() -> impl Strategy<Value = Told> {
+    prop_oneof![
+        3 => Just(Told::Started),
+        6 => Just(Told::Ready),
+        2 => Just(Told::Crashed),
+        1 => Just(Told::Finished),
+        1 => Just(Told::Looping),
+        1 => Just(Told::Steady),
+        1 => Just(Told::Failed),
+        1 => Just(Told::PortTaken),
+        5 => Just(Told::Stopped),
+    ]
+}
+
+fn publish(app: &str, version: u8) -> String {
+    let archive = Digest::of(&[version]);
+    let web = r#"{"command":"run","ports":["http"]}"#;
+    // The third version drops a process type and needs a tool that only some servants have.
+    let processes = match version {
+        3 => format!(r#"{{"web":{web}}}"#),
+        _ => format!(r#"{{"web":{web},"worker":{{"command":"work"}}}}"#),
+    };
+    let needs = if version == 3 { r#""needs":{"node":">=18"},"# } else { "" };
+    format!(
+        r#"{{"app":"{app}","version":"{version}.0.0","archive":"{archive}","manifest":{{{needs}"processes":{processes}}}}}"#
+    )
+}
+
+/// The world that the laws are tried on.
+#[derive(Default)]
+struct World {
+    state: State,
+    clock: u64,
+    log: Vec<Event>,
+    numbers: BTreeMap<Uuid, u64>,
+}
+
+impl World {
+    fn bind(&mut self, a_move: &Move) -> Option<Input> {
+        Some(match a_move {
+            Move::Order(kind, data) => Input::Command(Command {
+                id: format!("c{}", self.clock).parse().unwrap(),
+                actor: Actor::anonymous(),
+                order: Order::deserialize_data(kind, 1, &mut serde_json::Deserializer::from_str(data))
+                    .unwrap(),
+            }),
+            Move::Register { servant, ports } => {
+                self.report(Uuid::from_u128(*servant), News::Servant(register(*servant, *ports).into()))
+            }
+            Move::Lose(servant) => {
+                let servant = ServantId(Uuid::from_u128(*servant));
+                self.report(
+                    Uuid::from_u128(900),
+                    News::Servant(LoseServant { servant, silent_ms: 3000 }.into()),
+                )
+            }
+            Move::Return(servant) => {
+                let servant = ServantId(Uuid::from_u128(*servant));
+                self.report(Uuid::from_u128(900), News::Servant(ReturnServant { servant }.into()))
+            }
+            Move::Instance { index, news } => {
+                let count = self.state.instances.len();
+                let (id, instance) = self.state.instances.iter().nth(index % count.max(1))?;
+                let news = tell(*id, *news, instance.ports.values().next().copied());
+                let sender = instance.servant.0;
+                self.report(sender, News::Instance(news))
+            }
+            Move::Tick => Input::Tick,
+        })
+    }
+
+    fn report(&mut self, sender: Uuid, news: News) -> Input {
+        let number = self.numbers.entry(sender).or_insert(0);
+        *number += 1;
+        Input::Report(Report {
+            id: ReportId { sender, epoch: 1, number: *number },
+            at: Timestamp(self.clock),
+            actor: "servant:s".parse().unwrap(),
+            domain: DomainName::default_domain(),
+            news,
+        })
+    }
+
+    fn take(&mut self, input: &Input) -> Response {
+        self.clock += 1;
+        let context = Context { at: Timestamp(self.clock), entropy: u128::from(self.clock) };
+        let decision = step(&mut self.state, input, &context);
+        assert!(decision.events.len() <= EVENTS_PER_INPUT);
+        self.log.extend(decision.events);
+        decision.response
+    }
+
+    /// What a servant that obeys would report; false when there is nothing left to say.
+    fn obey(&mut self) -> bool {
+        let mut said = false;
+        for id in self.state.servants.keys().copied().collect::<Vec<_>>() {
+            if self.state.is_lost(id) {
+                continue;
+            }
+            let assignment = project::assignment(&self.state, id);
+            for instance in assignment.instances {
+                let phase = self.state.instances[&instance.instance].phase;
+                if !matches!(phase, InstancePhase::Healthy | InstancePhase::Finished | InstancePhase::Failed)
+                {
+                    said = true;
+                    let news = InstanceNews::Ready(Ready { instance: instance.instance });
+                    let input = self.report(id.0, News::Instance(news));
+                    self.take(&input);
+                }
+                if self.state.instances.get(&instance.instance).is_some_and(|instance| instance.looping) {
+                    said = true;
+                    let news = InstanceNews::Steady(Steady { instance: instance.instance });
+                    let input = self.report(id.0, News::Instance(news));
+                    self.take(&input);
+                }
+            }
+            for instance in assignment.stopping {
+                said = true;
+                let input = self.report(id.0, News::Instance(InstanceNews::Stopped(Stopped { instance })));
+                self.take(&input);
+            }
+        }
+        said
+    }
+}
+
+fn register(servant: u128, ports: u16) -> RegisterServant {
+    let capabilities =
+        if servant == 0 { BTreeMap::new() } else { BTreeMap::from([("node".into(), "20.0.0".into())]) };
+    RegisterServant {
+        servant: ServantId(Uuid::from_u128(servant)),
+        name: format!("s{servant}").parse().unwrap(),
+        capabilities,
+        ports: PortRange { first: 20_000, last: 20_000 + ports },
+        cpus: 1,
+        memory_bytes: 1,
+        boot: "b".into(),
+    }
+}
+
+fn tell(instance: InstanceId, told: Told, port: Option<u16>) -> InstanceNews {
+    let exited =
+        |code| Exited { instance, pid: 1, code: Some(code), signal: None, uptime_ms: 1, restart_in_ms: None };
+    match told {
+        Told::Started => Started { instance, pid: 1 }.into(),
+        Told::Ready => Ready { instance }.into(),
+        Told::Crashed => Exited { restart_in_ms: Some(0), ..exited(1) }.into(),
+        Told::Finished => exited(0).into(),
+        Told::Looping => Looping { instance, crashes: 5, window_ms: 60_000 }.into(),
+        Told::Steady => Steady { instance }.into(),
+        Told::Failed => Failed { instance, stage: Stage::Build, reason: "no".into() }.into(),
+        Told::PortTaken => PortTaken { instance, port: port.unwrap_or(1) }.into(),
+        Told::Stopped => Stopped { instance }.into(),
+    }
+}
+
+/// What must hold in every state.
+fn check(state: &State) {
+    for (id, servant) in &state.servants {
+        let mut ports = BTreeMap::new();
+        for instance in &servant.instances {
+            let found = &state.instances[instance];
+            assert_eq!(found.servant, *id, "an instance is listed where it is");
+            for port in found.ports.values() {
+                assert_eq!(ports.insert(*port, *instance), None, "port {port} twice on {id}");
+            }
+        }
+        assert_eq!(ports, servant.ports, "the ports given out are those of the instances");
+    }
+    let mut assigned = BTreeSet::new();
+    for servant in state.servants.keys() {
+        let assignment = project::assignment(state, *servant);
+        for instance in &assignment.instances {
+            assert!(assigned.insert(instance.instance), "{} is assigned twice", instance.instance);
+        }
+        assigned.extend(assignment.stopping);
+    }
+    let all: BTreeSet<InstanceId> = state.instances.keys().copied().collect();
+    assert_eq!(assigned, all, "every instance stands in one assignment");
+    for (name, app) in &state.apps {
+        for (process, wanted) in &app.counts {
+            let live = state.instances_of(app).filter(|(_, instance)| {
+                instance.process == *process
+                    && Some(instance.release) == app.current
+                    && !instance.is_retired()
+            });
+            assert!(live.count() <= *wanted as usize, "more than {wanted} of {name}/{process}");
+        }
+        assert!(app.instances.iter().all(|id| state.instances.contains_key(id)));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_state_is_sound_and_replay_equals_live(moves in prop::collection::vec(moves(), 1..120)) {
+        let mut world = World::default();
+        for a_move in &moves {
+            if let Some(input) = world.bind(a_move) {
+                world.take(&input);
+                check(&world.state);
+            }
+        }
+        let mut replayed = State::default();
+        for event in &world.log {
+            apply(&mut replayed, event);
+        }
+        prop_assert_eq!(replayed.hash(), world.state.hash());
+        prop_assert_eq!(&replayed, &world.state);
+        let numbers: Vec<u64> = world.log.iter().map(|event| event.id).collect();
+        prop_assert_eq!(numbers, (1..=world.log.len() as u64).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_same_input_again_makes_no_event(moves in prop::collection::vec(moves(), 1..60)) {
+        let mut world = World::default();
+        for a_move in &moves {
+            let Some(input) = world.bind(a_move) else { continue };
+            let first = world.take(&input);
+            let before = world.state.clone();
+            match (&input, world.take(&input)) {
+                (Input::Command(_), Response::Repeated(outcome)) => {
+                    prop_assert_eq!(first, Response::Decided(outcome));
+                    prop_assert_eq!(&world.state, &before);
+                }
+                (Input::Report(_), Response::Report(verdict)) => {
+                    if first == Response::Report(Verdict::Committed) {
+                        prop_assert_eq!(verdict, Verdict::Redundant);
+                    }
+                    prop_assert_eq!(&world.state, &before);
+                }
+                (Input::Tick, Response::None) => prop_assert_eq!(&world.state, &before),
+                (input, response) => prop_assert!(false, "{:?} gave {:?}", input, response),
+            }
+        }
+    }
+
+    #[test]
+    fn with_servants_that_obey_every_app_comes_to_rest(moves in prop::collection::vec(moves(), 1..80)) {
+        let mut world = World::default();
+        for a_move in &moves {
+            if let Some(input) = world.bind(a_move) {
+                world.take(&input);
+            }
+        }
+        for servant in 0..SERVANTS {
+            for a_move in [Move::Register { servant, ports: 200 }, Move::Return(servant)] {
+                let input = world.bind(&a_move).unwrap();
+                world.take(&input);
+            }
+        }
+        // What failed for good is tried anew by a deploy of the same version.
+        for (name, app) in world.state.apps.clone() {
+            if let Some((_, release)) = app.current_release() {
+                let data = format!(r#"{{"app":"{name}","version":"{}"}}"#, release.version);
+                let input = world.bind(&Move::Order("app.deploy", data)).unwrap();
+                world.take(&input);
+            }
+        }
+        for _ in 0..50 {
+            let said = world.obey();
+            world.take(&Input::Tick);
+            if !said && world.state.unsettled.is_empty() {
+                break;
+            }
+        }
+        prop_assert!(world.state.unsettled.is_empty(), "never at rest: {:?}", world.state.unsettled);
+        check(&world.state);
+        for app in world.state.apps.values() {
+            let wanted: u32 = app.counts.values().sum();
+            prop_assert_eq!(app.instances.len(), wanted as usize);
+        }
+    }
+
+    #[test]
+    fn commits_fold_as_events_do(moves in prop::collection::vec(moves(), 1..40), cut in 1..7usize) {
+        let mut world = World::default();
+        for a_move in &moves {
+            if let Some(input) = world.bind(a_move) {
+                world.take(&input);
+            }
+        }
+        let mut folded = State::default();
+        for events in world.log.chunks(cut) {
+            let commit = Commit { epoch: 0, first: events[0].id, previous: Digest::ZERO, inbox: 0, events: events.to_vec() };
+            let commit: Commit = wire::decode(&wire::encode(&commit)).unwrap();
+            apply_commit(&mut folded, &commit).unwrap();
+        }
+        prop_assert_eq!(folded.hash(), world.state.hash());
+    }
+}
+
+#[test]
+fn many_instances_are_placed_over_several_ticks_and_never_more_than_wanted() {
+    let mut world = World::default();
+    let order = |kind, data: &str| Move::Order(kind, data.to_owned());
+    let start = [
+        Move::Register { servant: 1, ports: 4000 },
+        order("app.create", r#"{"app":"shop"}"#),
+        order("version.publish", &publish("shop", 3)),
+        order("app.deploy", r#"{"app":"shop","version":"3.0.0","count":3500}"#),
+    ];
+    for a_move in &start {
+        let input = world.bind(a_move).unwrap();
+        world.take(&input);
+        check(&world.state);
+    }
+    assert!(world.state.instances.len() < 1000, "one input yields a bounded number of events");
+    for _ in 0..4 {
+        world.take(&Input::Tick);
+    }
+    check(&world.state);
+    assert_eq!(world.state.instances.len(), 3500);
+    let placed =
+        world.log.iter().filter(|event| matches!(&event.fact, Fact::Instance(InstanceEvent::Placed(_))));
+    assert_eq!(placed.count(), 3500);
+}
