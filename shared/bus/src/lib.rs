@@ -34,7 +34,7 @@ pub mod outbox;
 pub mod table;
 
 pub use api::ApiError;
-pub use connect::{Bus, Options, connect};
+pub use connect::{Bus, ConnectError, Options, PublishError, RequestError, StoreError, connect};
 pub use message::{Message, Subscription};
 
 /// What lies beneath an error of this crate; the types of the libraries stay inside.

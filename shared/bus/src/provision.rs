@@ -17,8 +17,9 @@ use serde_json::{Map, Value, json};
 use std::fmt;
 use std::time::Duration;
 
-/// Most bytes of the commit log. JetStream reserves nothing: a stream's limit is counted against `max_file` of the
-/// server only when the account has limits of its own.
+/// Most bytes of the commit log. JetStream takes no disk for it, but lets the sum of the limits of all streams be no
+/// more than the server's `max_file` (by default three quarters of what is free on its disk when it starts): so the
+/// server's configuration sets `max_file`.
 pub const LOG_BYTES: u64 = 10 * GIB;
 /// Most bytes of commands left to be done.
 pub const INBOX_BYTES: u64 = GIB;
@@ -30,10 +31,6 @@ pub const EVENTS_BYTES: u64 = GIB;
 pub const LOGS_BYTES: u64 = GIB;
 /// How long the output of instances is kept.
 pub const LOGS_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
-/// Most bytes of views.
-pub const VIEWS_BYTES: u64 = GIB;
-/// Most bytes of artifacts.
-pub const ARTIFACTS_BYTES: u64 = 50 * GIB;
 /// The server must take messages of this size.
 pub const PAYLOAD_BYTES: usize = 1024 * 1024;
 /// How long the server knows a message id: as short as it allows where sequences fence, so that it costs no memory.
@@ -52,8 +49,6 @@ pub struct Limits {
     pub events_bytes: u64,
     pub logs_bytes: u64,
     pub logs_age: Duration,
-    pub views_bytes: u64,
-    pub artifacts_bytes: u64,
     /// Copies of each stream; 3 where there are three servers.
     pub replicas: u32,
 }
@@ -67,8 +62,6 @@ impl Default for Limits {
             events_bytes: EVENTS_BYTES,
             logs_bytes: LOGS_BYTES,
             logs_age: LOGS_AGE,
-            views_bytes: VIEWS_BYTES,
-            artifacts_bytes: ARTIFACTS_BYTES,
             replicas: 1,
         }
     }
@@ -105,6 +98,15 @@ pub enum ProvisionError {
     Drift(Vec<Drift>),
     #[error("the NATS account of this connection has no JetStream; set `jetstream: enabled` in the account")]
     NoJetStream(#[source] ApiError),
+    #[error(
+        "the NATS server has no room for stream {stream}: the limits of all streams together must fit its `max_file`; set \
+         `jetstream {{ max_file: 64GB }}` in its configuration and restart it, or start with lower limits"
+    )]
+    NoRoom {
+        stream: String,
+        #[source]
+        source: ApiError,
+    },
     #[error("stream {stream} could not be made or looked at")]
     Api {
         stream: String,
@@ -165,7 +167,11 @@ fn failed(wanted: &Wanted, source: ApiError) -> ProvisionError {
     if absent || source.has_code(ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT) {
         return ProvisionError::NoJetStream(source);
     }
-    ProvisionError::Api { stream: wanted.stream.clone(), source }
+    let stream = wanted.stream.clone();
+    if source.has_code(ErrorCode::STORAGE_RESOURCES_EXCEEDED) {
+        return ProvisionError::NoRoom { stream, source };
+    }
+    ProvisionError::Api { stream, source }
 }
 
 fn compare(wanted: &Wanted, found: &Map<String, Value>) -> Vec<Drift> {
@@ -246,8 +252,7 @@ fn wanted(limits: &Limits) -> Vec<Wanted> {
             &json!({
                 "subjects": [format!("$KV.{VIEWS_BUCKET}.>")],
                 "discard": "new",
-                "max_bytes": limits.views_bytes,
-                "max_msgs_per_subject": 1,
+                    "max_msgs_per_subject": 1,
                 "allow_rollup_hdrs": true,
                 "deny_delete": true,
                 "duplicate_window": nanos(LONG_WINDOW),
@@ -259,8 +264,7 @@ fn wanted(limits: &Limits) -> Vec<Wanted> {
             &json!({
                 "subjects": [format!("$O.{ARTIFACTS_BUCKET}.C.>"), format!("$O.{ARTIFACTS_BUCKET}.M.>")],
                 "discard": "new",
-                "max_bytes": limits.artifacts_bytes,
-                "allow_rollup_hdrs": true,
+                    "allow_rollup_hdrs": true,
                 "duplicate_window": nanos(LONG_WINDOW),
             }),
         ),
@@ -279,6 +283,7 @@ fn stream(name: &str, limits: &Limits, own: &Value) -> Wanted {
         "num_replicas": limits.replicas,
         "allow_direct": true,
         "max_age": 0,
+        "max_bytes": -1,
         "max_msgs": -1,
         "max_msgs_per_subject": -1,
         "max_msg_size": -1,

@@ -5,7 +5,7 @@
 //! that was delivered. See ADR-13 of the NATS architecture for pull requests.
 
 use crate::api::ApiError;
-use crate::connect::Bus;
+use crate::connect::{Bus, Cuts};
 use crate::{headers, retry, stream};
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull};
 use async_nats::{HeaderMap, Subject};
@@ -101,8 +101,14 @@ pub struct Tail {
 }
 
 enum State {
-    Opening(BoxFuture<'static, Result<pull::Stream, TailError>>),
-    Reading(Box<pull::Stream>),
+    Opening(BoxFuture<'static, Result<Reading, TailError>>),
+    Reading(Box<Reading>),
+}
+
+/// An open consumer, and what tells of a cut since before it was opened.
+struct Reading {
+    messages: pull::Stream,
+    cuts: Cuts,
 }
 
 /// What to do with a message.
@@ -147,10 +153,10 @@ impl Tail {
                     self.opened(opened)?;
                 }
                 State::Reading(reading) => {
-                    let mut cuts = self.bus.cuts();
+                    let Reading { messages, cuts } = reading.as_mut();
                     let message = tokio::select! {
                         biased;
-                        message = reading.next() => message,
+                        message = messages.next() => message,
                         () = cuts.next() => None,
                     };
                     match self.take(message)? {
@@ -163,11 +169,11 @@ impl Tail {
         }
     }
 
-    fn opened(&mut self, opened: Result<pull::Stream, TailError>) -> Result<(), TailError> {
+    fn opened(&mut self, opened: Result<Reading, TailError>) -> Result<(), TailError> {
         match opened {
-            Ok(stream) => {
+            Ok(reading) => {
                 self.delivered = 0;
-                self.state = State::Reading(Box::new(stream));
+                self.state = State::Reading(Box::new(reading));
                 Ok(())
             }
             Err(error) => {
@@ -228,7 +234,7 @@ impl Tail {
 }
 
 /// Makes a consumer after a message; tries until it stands, however long that takes.
-async fn open(bus: Bus, course: Arc<Course>, after: u64, wait: Duration) -> Result<pull::Stream, TailError> {
+async fn open(bus: Bus, course: Arc<Course>, after: u64, wait: Duration) -> Result<Reading, TailError> {
     tokio::time::sleep(wait).await;
     let mut backoff = retry::Backoff::default();
     loop {
@@ -236,8 +242,9 @@ async fn open(bus: Bus, course: Arc<Course>, after: u64, wait: Duration) -> Resu
         if course.holes == Holes::Forbidden {
             check_length(&bus, &course, after).await?;
         }
+        let cuts = bus.cuts();
         match consume(&bus, &course, after).await {
-            Ok(stream) => return Ok(stream),
+            Ok(messages) => return Ok(Reading { messages, cuts }),
             Err(error) => tracing::debug!(stream = course.stream, %error, "no consumer yet"),
         }
         backoff.wait().await;
