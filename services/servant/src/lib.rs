@@ -1,1 +1,24 @@
-//! placeholder
+//! The agent on a host: it runs, watches and reports; it decides nothing but how to reach its desired state.
+//!
+//! A newcomer reads it in this order: [`spec`] (what an instance is), [`reconcile`] (what must be done; pure),
+//! [`holder`] (the small process that holds an instance, in any weather) with its [`spool`], [`keeper`] (the
+//! Servant's side of the holders), [`release`] (fetch, unpack, build), [`probe`] (ports and health), [`memory`],
+//! [`reports`] and [`ship`] (what must not be lost), and [`run`] (the shell that puts it together). It knows no other
+//! service: only subjects of the bus.
+
+pub mod args;
+pub mod host;
+pub mod capability;
+pub mod spec;
+pub mod reconcile;
+pub mod spool;
+pub mod holder;
+pub mod keeper;
+pub mod release;
+pub mod probe;
+pub mod memory;
+pub mod reports;
+pub mod ship;
+pub mod run;
+
+pub use args::Args;

@@ -1,1 +1,39 @@
-fn main() {}
+//! The servant: flags, log lines, data folder, bus; find what runs; run; drain.
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use servant::run::Servant;
+use servant::{Args, holder};
+use service::Shutdown;
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    // A holder is this same program, and needs nothing of what follows.
+    if let (Some("holder"), Some(folder)) =
+        (arguments.next().as_deref().and_then(OsStr::to_str), arguments.next())
+    {
+        return outcome(holder::run(Path::new(&folder)).context("the holder failed"));
+    }
+    outcome(serve(&Args::parse()))
+}
+
+#[tokio::main]
+async fn serve(args: &Args) -> Result<()> {
+    service::telemetry::init("servant", &args.common)?;
+    let shutdown = Shutdown::on_signal().context("signals cannot be listened to")?;
+    let servant = Servant::open(args).await?;
+    servant.run(shutdown).await
+}
+
+fn outcome(result: Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("servant: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

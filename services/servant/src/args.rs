@@ -1,0 +1,88 @@
+//! The flags of a servant.
+
+use clap::Parser;
+use events::report::PortRange;
+use events::{DomainName, ServantName};
+use service::CommonArgs;
+
+/// The agent on a host: runs the instances that the King assigns to it, watches them and reports.
+///
+/// Its instances outlive it: each has a small holder process of its own. When the servant is started again on the same
+/// data folder, it finds them as they are.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "servant", version, after_help = EXAMPLES)]
+pub struct Args {
+    /// The name of this servant, a DNS label [default: the host's name]
+    #[arg(long, env = "KING_SERVANT", value_name = "NAME")]
+    pub name: Option<ServantName>,
+
+    /// The domain that it belongs to: its Foreman's.
+    #[arg(long, env = "KING_DOMAIN", value_name = "NAME", default_value = "default")]
+    pub domain: DomainName,
+
+    /// The ports that the King may give to instances here, both ends included.
+    #[arg(long, env = "KING_PORTS", value_name = "FIRST-LAST", default_value = "20000-24999", value_parser = parse_ports)]
+    pub ports: PortRange,
+
+    /// Stop the instances too when the servant is told to stop; they run again when it is back.
+    #[arg(long, env = "KING_STOP_INSTANCES_ON_EXIT")]
+    pub stop_instances_on_exit: bool,
+
+    /// How long an instance must be healthy after a crash loop to count as steady, in milliseconds.
+    #[arg(long, env = "KING_STEADY_MS", value_name = "MS", default_value_t = 30_000)]
+    pub steady_ms: u64,
+
+    /// Where builds and instances look for programs.
+    #[arg(
+        long,
+        env = "PATH",
+        hide_env_values = true,
+        value_name = "PATH",
+        default_value = "/usr/local/bin:/usr/bin:/bin"
+    )]
+    pub path: String,
+
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  servant                                       # one servant on this host, everything by default
+  servant --name left --data /srv/king          # its data in /srv/king/servant-left
+  servant --ports 30000-30999 --domain berlin
+  KING_NATS=nats://127.0.0.1:4333 servant --log-format json
+
+A servant that is told to stop (SIGTERM) leaves its instances running, unless --stop-instances-on-exit is given.";
+
+fn parse_ports(text: &str) -> Result<PortRange, String> {
+    let wrong = || format!("{text:?} is not a range of ports like 20000-24999");
+    let (first, last) = text.split_once('-').ok_or_else(wrong)?;
+    let range = PortRange {
+        first: first.trim().parse().map_err(|_| wrong())?,
+        last: last.trim().parse().map_err(|_| wrong())?,
+    };
+    if range.first < 1024 || range.first > range.last {
+        return Err(format!("{text:?}: the first port must be at least 1024 and not above the last"));
+    }
+    Ok(range)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_flags_are_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn port_ranges_are_checked() {
+        assert_eq!(parse_ports("30000-30010"), Ok(PortRange { first: 30_000, last: 30_010 }));
+        for bad in ["", "1-2", "30000", "30010-30000", "30000-70000", "a-b"] {
+            assert!(parse_ports(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! The process that is held, with its group and its pipes, from its start until nothing of it is left.
+
+use super::orphans;
+use super::words::{StartOrder, Told};
+use events::subject::Output;
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitStatus, kill_process_group, pidfd_open, test_kill_process_group,
+};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How much is read from a pipe before others get their turn.
+const DRAIN_BYTES: usize = 1 << 20;
+/// How long pipes that a stranger holds open are waited for once everything was killed.
+const STRANGERS: Duration = Duration::from_millis(500);
+/// A larger pipe lets a fast writer run on while the holder writes.
+const PIPE_BYTES: usize = 1 << 20;
+
+/// How the main process ended.
+#[derive(Clone, Copy, Debug)]
+pub struct End {
+    pub code: Option<i32>,
+    pub signal: Option<i32>,
+}
+
+pub enum Progress {
+    Lives,
+    /// Nothing of it is left.
+    Ended(End, Told),
+}
+
+pub struct Child {
+    pid: Pid,
+    exit: OwnedFd,
+    pipes: [Option<OwnedFd>; 2],
+    told: Told,
+    /// Set when the main process has ended: what it left is being cleaned up.
+    end: Option<End>,
+    killed_at: Option<Instant>,
+}
+
+/// Whether the same start may work later.
+pub fn is_passing(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::AGAIN | Errno::NOMEM | Errno::MFILE | Errno::NFILE | Errno::TXTBSY | Errno::IO)
+    )
+}
+
+impl Child {
+    pub fn start(order: &StartOrder) -> io::Result<Self> {
+        let (program, arguments) = order
+            .arguments
+            .split_first()
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the command is empty"))?;
+        let mut child = Command::new(program)
+            .args(arguments)
+            .env_clear()
+            .envs(&order.environment)
+            .current_dir(&order.directory)
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let pid = Pid::from_child(&child);
+        let stdout = child.stdout.take().map(OwnedFd::from);
+        let stderr = child.stderr.take().map(OwnedFd::from);
+        for pipe in [&stdout, &stderr].into_iter().flatten() {
+            rustix::io::ioctl_fionbio(pipe, true)?;
+            // A smaller pipe is only slower.
+            let _ = rustix::pipe::fcntl_setpipe_size(pipe, PIPE_BYTES);
+        }
+        // From here its status is reaped by `orphans::reap`, so the number stays ours until then.
+        let exit = pidfd_open(pid, PidfdFlags::empty())?;
+        Ok(Self { pid, exit, pipes: [stdout, stderr], told: Told::Nothing, end: None, killed_at: None })
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.pid.as_raw_nonzero().get().unsigned_abs()
+    }
+
+    pub fn is_ending(&self) -> bool {
+        self.end.is_some()
+    }
+
+    /// What to wait for.
+    pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let exit = self.end.is_none().then(|| self.exit.as_fd());
+        self.pipes.iter().flatten().map(AsFd::as_fd).chain(exit)
+    }
+
+    /// Signals the whole group; what left the group too when it is a kill.
+    pub fn signal(&mut self, told: Told) {
+        self.told = self.told.max(told);
+        match told {
+            Told::Nothing => {}
+            Told::Terminate => self.signal_group(Signal::TERM),
+            Told::Kill => self.kill(),
+        }
+    }
+
+    fn signal_group(&self, signal: Signal) {
+        // The number is ours while the main process is not reaped, and while anybody is in the group.
+        let _ = kill_process_group(self.pid, signal);
+    }
+
+    fn kill(&mut self) {
+        self.signal_group(Signal::KILL);
+        self.killed_at.get_or_insert_with(Instant::now);
+    }
+
+    /// Reads what is in a pipe now, bounded.
+    pub fn drain(&mut self, output: Output, buffer: &mut [u8], mut take: impl FnMut(&[u8])) {
+        let place = &mut self.pipes[output as usize];
+        let Some(pipe) = place.as_ref() else {
+            return;
+        };
+        let mut total = 0;
+        while total < DRAIN_BYTES {
+            match rustix::io::read(pipe, &mut *buffer) {
+                Ok(length) if length > 0 => {
+                    take(&buffer[..length]);
+                    total += length;
+                }
+                Err(Errno::AGAIN) => return,
+                Err(Errno::INTR) => {}
+                Ok(_) | Err(_) => {
+                    *place = None;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Reaps, and once the main process has ended cleans up after it.
+    pub fn progress(&mut self) -> io::Result<Progress> {
+        if let Some(status) = orphans::reap(self.pid)? {
+            self.end = Some(end_of(status));
+            // Those that left the group have not heard of the end yet.
+            if self.told == Told::Terminate {
+                orphans::signal(&orphans::children()?, Signal::TERM);
+            }
+        }
+        let Some(end) = self.end else {
+            return Ok(Progress::Lives);
+        };
+        let left = orphans::children()?;
+        let is_empty = left.is_empty() && test_kill_process_group(self.pid).is_err();
+        if !is_empty && self.told != Told::Terminate {
+            self.kill();
+            orphans::signal(&left, Signal::KILL);
+        }
+        if is_empty && (self.pipes.iter().all(Option::is_none) || self.is_too_late()) {
+            return Ok(Progress::Ended(end, self.told));
+        }
+        Ok(Progress::Lives)
+    }
+
+    /// Nothing of the instance lives, and yet a pipe is open: a stranger holds it, who is given a moment.
+    fn is_too_late(&mut self) -> bool {
+        self.killed_at.get_or_insert_with(Instant::now).elapsed() >= STRANGERS
+    }
+}
+
+fn end_of(status: WaitStatus) -> End {
+    End { code: status.exit_status(), signal: status.terminating_signal() }
+}

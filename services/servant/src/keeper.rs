@@ -1,0 +1,169 @@
+//! The Servant's side of the holders: it starts them, talks to them, finds them again after its own death, and cleans up
+//! after one that was killed.
+
+pub mod folder;
+mod link;
+mod sweep;
+
+pub use folder::InstanceFolder;
+pub use sweep::sweep;
+
+use crate::holder::runs;
+use crate::holder::words::{Exit, Order, Said, StartOrder, State, Told};
+use crate::spec::INSTANCE_VARIABLE;
+use events::InstanceId;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::process::Stdio;
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+
+/// What a holder said, or that it is gone.
+#[derive(Debug)]
+pub struct Heard {
+    pub instance: InstanceId,
+    pub what: HeardWhat,
+}
+
+#[derive(Debug)]
+pub enum HeardWhat {
+    Said(Said),
+    /// The connection was cut and made anew; this is how it stands.
+    Again(State),
+    /// It ended, as it was told to.
+    Left,
+    /// It was killed; what it held was swept away. How the last run ended, if one was under way.
+    Lost(Option<Exit>),
+}
+
+/// How an instance was found at the start.
+#[derive(Debug)]
+pub enum Found {
+    /// Its holder lives, and says this.
+    Held(State),
+    /// It has no holder; this is what is recorded, with an end made up for a run that lost its holder.
+    Unheld(State),
+}
+
+/// The holders of this servant.
+pub struct Keeper {
+    program: PathBuf,
+    boot: String,
+    links: HashMap<InstanceId, mpsc::Sender<Order>>,
+    heard: mpsc::Sender<Heard>,
+}
+
+/// Most orders that wait for one holder.
+const ORDERS: usize = 16;
+
+impl Keeper {
+    /// `program` is this same program, which can be a holder.
+    pub fn new(program: PathBuf, boot: String, heard: mpsc::Sender<Heard>) -> Self {
+        Self { program, boot, links: HashMap::new(), heard }
+    }
+
+    /// Looks for the holder of an instance that was known before, and takes it over.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub async fn find(&mut self, folder: &InstanceFolder) -> io::Result<Found> {
+        match link::connect(folder).await {
+            Some((stream, state)) => {
+                self.attach(folder, stream);
+                Ok(Found::Held(state))
+            }
+            None => Ok(Found::Unheld(unheld(folder, &self.boot).await?)),
+        }
+    }
+
+    /// Starts the process of an instance, under its holder or a new one.
+    ///
+    /// # Errors
+    /// When no holder can be started.
+    pub async fn start(&mut self, folder: &InstanceFolder, order: StartOrder) -> io::Result<()> {
+        if !self.links.contains_key(&folder.instance) {
+            let stream = self.spawn(folder)?;
+            self.attach(folder, stream);
+        }
+        self.order(folder.instance, Order::Start(order)).await;
+        Ok(())
+    }
+
+    /// Signals the group of an instance.
+    pub async fn signal(&mut self, instance: InstanceId, told: Told) {
+        self.order(instance, Order::Signal(told)).await;
+    }
+
+    /// Lets the holder go; says whether there is one, which will say that it left.
+    pub async fn leave(&mut self, instance: InstanceId) -> bool {
+        self.order(instance, Order::Leave).await;
+        self.links.contains_key(&instance)
+    }
+
+    /// Forgets a holder that is gone.
+    pub fn forget(&mut self, instance: InstanceId) {
+        self.links.remove(&instance);
+    }
+
+    async fn order(&mut self, instance: InstanceId, order: Order) {
+        if let Some(link) = self.links.get(&instance)
+            && link.send(order).await.is_err()
+        {
+            // The link's end is told by the link itself.
+            tracing::debug!(%instance, "the holder is gone");
+        }
+    }
+
+    fn attach(&mut self, folder: &InstanceFolder, stream: UnixStream) {
+        let (orders, waiting) = mpsc::channel(ORDERS);
+        self.links.insert(folder.instance, orders);
+        tokio::spawn(link::run(folder.clone(), self.boot.clone(), stream, waiting, self.heard.clone()));
+    }
+
+    fn spawn(&self, folder: &InstanceFolder) -> io::Result<UnixStream> {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        let log = File::options().create(true).append(true).open(folder.path.join("holder.log"))?;
+        let mut command = tokio::process::Command::new(&self.program);
+        command.arg("holder").arg(&folder.path).arg0("king-holder").env_clear();
+        command.stdin(Stdio::from(OwnedFd::from(theirs))).stdout(Stdio::null()).stderr(Stdio::from(log));
+        let mut holder = command.kill_on_drop(false).spawn()?;
+        // Reaped when it ends, if the Servant still lives.
+        tokio::spawn(async move { holder.wait().await });
+        UnixStream::from_std(ours)
+    }
+}
+
+/// What is recorded of an instance without a holder. What its holder left behind, if it was killed, is swept away.
+async fn unheld(folder: &InstanceFolder, boot: &str) -> io::Result<State> {
+    let mut state = runs::read(&folder.path)?;
+    let Some(run) = state.run.clone().filter(|_| state.exit.is_none()) else {
+        return Ok(state);
+    };
+    if run.boot != boot {
+        // The host was started anew: nothing of it runs, and nobody is to blame.
+        return Ok(State::default());
+    }
+    let mark = format!("{INSTANCE_VARIABLE}={}", folder.instance);
+    tokio::task::spawn_blocking({
+        let run = run.clone();
+        move || sweep(&mark, Some((run.pid, run.start_ticks)))
+    })
+    .await
+    .map_err(io::Error::other)??;
+    let at = service::clock::now();
+    let (code, signal) = (None, Some(9));
+    state.exit = Some(Exit {
+        run: run.run,
+        pid: run.pid,
+        code,
+        signal,
+        at,
+        uptime_ms: at.since(run.at),
+        told: Told::Nothing,
+    });
+    Ok(state)
+}

@@ -1,0 +1,104 @@
+//! The folder of an instance: its spec, its holder's socket and records, its spool, and how far that is shipped.
+
+use crate::spec::Spec;
+use events::InstanceId;
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+const SPEC: &str = "spec";
+const SHIPPED: &str = "shipped";
+const STOPPED: &str = "stopped";
+
+/// Where an instance lives on this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstanceFolder {
+    pub instance: InstanceId,
+    pub path: PathBuf,
+}
+
+impl InstanceFolder {
+    /// The folder of an instance, which may not be there yet.
+    pub fn new(instances: &Path, instance: InstanceId) -> Self {
+        Self { instance, path: instances.join(instance.to_string()) }
+    }
+
+    /// All that are there.
+    ///
+    /// # Errors
+    /// When the parent folder cannot be read.
+    pub fn all(instances: &Path) -> io::Result<Vec<Self>> {
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(instances)? {
+            let entry = entry?;
+            if let Some(instance) = entry.file_name().to_str().and_then(|name| name.parse().ok()) {
+                found.push(Self { instance, path: entry.path() });
+            }
+        }
+        Ok(found)
+    }
+
+    /// Makes the folder and writes down what the instance is.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn create(&self, spec: &Spec) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.path)?;
+        self.replace(SPEC, &serde_json::to_vec(spec)?)
+    }
+
+    /// What the instance is; none when it is not written or cannot be read.
+    pub fn spec(&self) -> Option<Spec> {
+        serde_json::from_slice(&std::fs::read(self.path.join(SPEC)).ok()?).ok()
+    }
+
+    /// The numbers of the next lines to ship, of stdout and stderr.
+    pub fn next_to_ship(&self) -> [u64; 2] {
+        let text = std::fs::read_to_string(self.path.join(SHIPPED)).unwrap_or_default();
+        let mut numbers = text.split_ascii_whitespace().map(|number| number.parse().unwrap_or(1));
+        [numbers.next().unwrap_or(1), numbers.next().unwrap_or(1)]
+    }
+
+    /// Keeps the numbers of the next lines to ship.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn keep_next_to_ship(&self, next: [u64; 2]) -> io::Result<()> {
+        self.replace(SHIPPED, format!("{} {}\n", next[0], next[1]).as_bytes())
+    }
+
+    /// Marks an instance that is gone: only its output is still to be shipped.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn mark_stopped(&self) -> io::Result<()> {
+        match std::fs::write(self.path.join(STOPPED), b"") {
+            // It never ran here.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Whether the instance is gone.
+    pub fn is_stopped(&self) -> bool {
+        self.path.join(STOPPED).exists()
+    }
+
+    /// Removes the folder with everything in it.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub fn remove(&self) -> io::Result<()> {
+        match std::fs::remove_dir_all(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+
+    fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let beside = self.path.join(format!("{name}.new"));
+        std::fs::write(&beside, bytes)?;
+        std::fs::rename(beside, self.path.join(name))
+    }
+}

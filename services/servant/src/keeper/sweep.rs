@@ -1,0 +1,72 @@
+//! Killing what nobody holds any more: the processes of an instance whose holder was killed, or of a build whose Servant
+//! was. They are known by a variable in their environment, and by pid with start time; each is signalled through a
+//! pidfd that was checked after it was opened, so no stranger with a reused number is ever hit.
+
+use crate::host;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use std::io;
+use std::os::fd::OwnedFd;
+
+/// Rounds of looking: what a killed process forked meanwhile is found by the next one.
+const ROUNDS: usize = 20;
+/// How long the killed are waited for in one round.
+const DEATH: Timespec = Timespec { tv_sec: 0, tv_nsec: 500_000_000 };
+
+/// Kills every process that has `mark` (`NAME=value`) in its environment, and the process with this pid and start time.
+/// Returns when they are gone.
+///
+/// # Errors
+/// When `/proc` cannot be read, or some do not die.
+pub fn sweep(mark: &str, main: Option<(u32, u64)>) -> io::Result<()> {
+    for _ in 0..ROUNDS {
+        let found = find(mark, main)?;
+        if found.is_empty() {
+            return Ok(());
+        }
+        tracing::warn!(mark, count = found.len(), "killing what lost its holder");
+        for process in &found {
+            // It may have died meanwhile.
+            let _ = pidfd_send_signal(process, Signal::KILL);
+        }
+        for process in &found {
+            poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&DEATH))?;
+        }
+    }
+    Err(io::Error::other(format!("processes with {mark} do not die")))
+}
+
+fn find(mark: &str, main: Option<(u32, u64)>) -> io::Result<Vec<OwnedFd>> {
+    let mut found = Vec::new();
+    let own = std::process::id();
+    for entry in std::fs::read_dir("/proc")? {
+        let pid = entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
+        let Some(pid) = pid.filter(|pid| *pid != own) else {
+            continue;
+        };
+        if !matches(pid, mark, main) {
+            continue;
+        }
+        let raw = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        // Opened and looked at again: what the descriptor names is what was looked at.
+        if let Some(process) = raw.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok())
+            && matches(pid, mark, main)
+        {
+            found.push(process);
+        }
+    }
+    Ok(found)
+}
+
+fn matches(pid: u32, mark: &str, main: Option<(u32, u64)>) -> bool {
+    let Some(ticks) = host::start_ticks(pid) else {
+        return false;
+    };
+    main == Some((pid, ticks)) || has_mark(pid, mark)
+}
+
+fn has_mark(pid: u32, mark: &str) -> bool {
+    // A process of somebody else cannot be read, and is none of ours.
+    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
+}

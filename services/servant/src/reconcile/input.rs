@@ -1,0 +1,119 @@
+//! What can happen to instances, and what can be done about it.
+
+use crate::holder::words::{Exit, Told};
+use crate::spec::{HealthTarget, ReleaseKey, Spec};
+use events::InstanceId;
+use events::report::{InstanceNews, Stage};
+
+/// Milliseconds on a clock that never goes back; from where does not matter.
+pub type Moment = u64;
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Input {
+    /// At the start: an instance that is remembered or found, before anything is assigned.
+    Known {
+        spec: Box<Spec>,
+        adopted: Adopted,
+        looping: bool,
+    },
+    /// What shall run, whole and stored. `broken` cannot be started: the assignment contradicts itself.
+    Assigned {
+        specs: Vec<Spec>,
+        broken: Vec<InstanceId>,
+    },
+    /// A release is fetched, unpacked and built.
+    ReleaseReady(ReleaseKey),
+    ReleaseFailed {
+        key: ReleaseKey,
+        stage: Stage,
+        reason: String,
+    },
+    Started {
+        instance: InstanceId,
+        pid: u32,
+    },
+    StartFailed {
+        instance: InstanceId,
+        trouble: StartTrouble,
+    },
+    /// Its process has ended, with all that it left.
+    Exited {
+        instance: InstanceId,
+        exit: Exit,
+    },
+    /// A health check of this run passed.
+    Passed {
+        instance: InstanceId,
+        run: u64,
+    },
+    CheckFailed {
+        instance: InstanceId,
+        run: u64,
+        reason: String,
+    },
+    /// Its holder is gone: it is no more.
+    Gone(InstanceId),
+    /// Time has passed.
+    Tick,
+    /// Stop all instances, for the Servant ends; they shall run again when it is back.
+    End,
+}
+
+/// How an instance was found at the start.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Adopted {
+    /// Nothing of it runs and nothing is owed.
+    Idle,
+    Running {
+        pid: u32,
+        is_reported: Reported,
+    },
+    Exited {
+        exit: Exit,
+        is_reported: Reported,
+    },
+}
+
+/// Whether the King was told, or will be: the report is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reported {
+    Yes,
+    No,
+}
+
+/// Why a process could not be started.
+#[derive(Clone, Debug, PartialEq)]
+pub enum StartTrouble {
+    /// A stranger has the port.
+    PortTaken(u16),
+    /// It may work later.
+    Passing(String),
+    /// It will not work.
+    Hopeless(String),
+}
+
+/// What shall be done. Every action may be done again safely.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Durably, before what follows.
+    Report(InstanceNews),
+    /// Fetch, unpack and build the release of this instance.
+    Prepare(Box<Spec>),
+    /// Probe its ports and start its process, with a holder if it has none.
+    Start(Box<Spec>),
+    Signal {
+        instance: InstanceId,
+        told: Told,
+    },
+    /// Ask for its health once.
+    Check {
+        instance: InstanceId,
+        run: u64,
+        target: HealthTarget,
+    },
+    /// Let its holder go; ship what is left of its output; forget it.
+    Forget(InstanceId),
+    /// Let its holder go; keep its folder.
+    Dismiss(InstanceId),
+}

@@ -1,0 +1,394 @@
+//! The life of one instance. Each method takes what happened and leaves the next phase and the actions.
+
+use super::crashes::{CRASH_WINDOW_MS, CRASHES, Consequence, Crashes};
+use super::health::{Due, Finding, Health};
+use super::input::{Action, Adopted, Moment, Reported, StartTrouble};
+use super::{Settings, stopped};
+use crate::holder::words::{Exit, Told};
+use crate::spec::Spec;
+use events::manifest::Restart;
+use events::report::{
+    Exited, Failed, InstanceNews, Looping, PortTaken, Ready, Stage, Started, Steady, Unhealthy,
+};
+
+/// How long the King is given to send other ports before the old ones are tried again.
+const PORT_RETRY_MS: u64 = 10_000;
+/// How long a start that may work later is put off.
+const START_RETRY_MS: u64 = 1000;
+
+pub struct Instance {
+    pub spec: Spec,
+    pub wish: Wish,
+    phase: Phase,
+    /// Counts starts, so that a late health answer is told from a current one.
+    run: u64,
+    crashes: Crashes,
+}
+
+/// What shall become of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    Run,
+    /// It is no longer assigned.
+    Stop,
+    /// The Servant ends.
+    Pause,
+}
+
+enum Phase {
+    /// For its release, then to be started.
+    Waiting,
+    /// A start was asked for; with what is no longer wanted if it has changed meanwhile.
+    Starting {
+        is_outdated: bool,
+    },
+    Running(Health),
+    /// It was told to end.
+    Ending {
+        then: Then,
+        kill_at: Option<Moment>,
+    },
+    /// It will be started then.
+    Backoff(Moment),
+    /// A stranger has its port: it waits for others, and tries again then.
+    PortTaken(Moment),
+    /// Given up, or ended for good.
+    Resting,
+    /// Nothing runs; its holder is let go.
+    Leaving,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Then {
+    Leave,
+    /// With what has changed.
+    Again,
+    /// It was unhealthy: that counts as a crash.
+    Crash {
+        healthy_ms: u64,
+    },
+    Pause,
+}
+
+impl Instance {
+    pub fn new(spec: Spec) -> Self {
+        Self { spec, wish: Wish::Run, phase: Phase::Waiting, run: 0, crashes: Crashes::default() }
+    }
+
+    pub fn adopt(&mut self, now: Moment, adopted: Adopted, looping: bool, actions: &mut Vec<Action>) {
+        self.crashes.is_looping = looping;
+        match adopted {
+            Adopted::Idle => {}
+            Adopted::Running { pid, is_reported } => {
+                if is_reported == Reported::No {
+                    self.report(Started { instance: self.spec.instance, pid }, actions);
+                }
+                self.begin_run(now);
+            }
+            Adopted::Exited { exit, is_reported } => self.adopt_exit(now, &exit, is_reported, actions),
+        }
+    }
+
+    fn adopt_exit(&mut self, now: Moment, exit: &Exit, reported: Reported, actions: &mut Vec<Action>) {
+        if exit.told != Told::Nothing {
+            return;
+        }
+        match reported {
+            Reported::No => self.crashed(now, exit, 0, actions),
+            Reported::Yes if self.restarts_after(exit) => {}
+            Reported::Yes => self.phase = Phase::Resting,
+        }
+    }
+
+    pub fn is_waiting(&self) -> bool {
+        matches!(self.phase, Phase::Waiting)
+    }
+
+    pub fn is_quiet(&self) -> bool {
+        match self.phase {
+            Phase::Starting { .. } | Phase::Running(_) | Phase::Ending { .. } | Phase::Leaving => false,
+            Phase::Waiting | Phase::Backoff(_) | Phase::PortTaken(_) | Phase::Resting => true,
+        }
+    }
+
+    pub fn wait_again(&mut self) {
+        self.phase = Phase::Waiting;
+    }
+
+    pub fn deadline(&self, settings: &Settings) -> Option<Moment> {
+        match &self.phase {
+            Phase::Running(health) => {
+                let steady = health.healthy_since.filter(|_| self.crashes.is_looping);
+                health.deadline().into_iter().chain(steady.map(|since| since + settings.steady_ms)).min()
+            }
+            Phase::Ending { kill_at, .. } => *kill_at,
+            Phase::Backoff(at) | Phase::PortTaken(at) => Some(*at),
+            Phase::Waiting | Phase::Starting { .. } | Phase::Resting | Phase::Leaving => None,
+        }
+    }
+
+    pub fn release_ready(&mut self, _now: Moment, actions: &mut Vec<Action>) {
+        if self.is_waiting() && self.wish == Wish::Run {
+            self.phase = Phase::Starting { is_outdated: false };
+            actions.push(Action::Start(Box::new(self.spec.clone())));
+        }
+    }
+
+    pub fn give_up(&mut self, stage: Stage, reason: String, actions: &mut Vec<Action>) {
+        if self.is_waiting() {
+            self.phase = Phase::Resting;
+            self.report(Failed { instance: self.spec.instance, stage, reason }, actions);
+        }
+    }
+
+    pub fn started(&mut self, now: Moment, pid: u32, actions: &mut Vec<Action>) {
+        let Phase::Starting { is_outdated } = self.phase else {
+            return;
+        };
+        self.report(Started { instance: self.spec.instance, pid }, actions);
+        self.begin_run(now);
+        match self.wish {
+            Wish::Run if is_outdated => self.stop(now, Then::Again, actions),
+            Wish::Run => {}
+            Wish::Stop => self.stop(now, Then::Leave, actions),
+            Wish::Pause => self.stop(now, Then::Pause, actions),
+        }
+    }
+
+    fn begin_run(&mut self, now: Moment) {
+        self.run += 1;
+        self.phase = Phase::Running(Health::new(now, self.spec.health()));
+    }
+
+    pub fn start_failed(&mut self, now: Moment, trouble: StartTrouble, actions: &mut Vec<Action>) {
+        if !matches!(self.phase, Phase::Starting { .. }) {
+            return;
+        }
+        match self.wish {
+            Wish::Run => {}
+            Wish::Stop => return self.leave(actions),
+            Wish::Pause => {
+                self.phase = Phase::Leaving;
+                return actions.push(Action::Dismiss(self.spec.instance));
+            }
+        }
+        let instance = self.spec.instance;
+        match trouble {
+            StartTrouble::PortTaken(port) => {
+                // The King may have sent other ports while these were tried.
+                self.phase = if self.spec.ports.values().any(|own| *own == port) {
+                    self.report(PortTaken { instance, port }, actions);
+                    Phase::PortTaken(now + PORT_RETRY_MS)
+                } else {
+                    Phase::Backoff(now)
+                };
+            }
+            StartTrouble::Passing(_) => self.phase = Phase::Backoff(now + START_RETRY_MS),
+            StartTrouble::Hopeless(reason) => {
+                self.phase = Phase::Resting;
+                self.report(Failed { instance, stage: Stage::Start, reason }, actions);
+            }
+        }
+    }
+
+    pub fn exited(&mut self, now: Moment, exit: &Exit, actions: &mut Vec<Action>) {
+        let healthy_ms = match &self.phase {
+            Phase::Running(health) => health.healthy_ms(now),
+            Phase::Ending { then, .. } => return self.ended(now, *then, actions),
+            Phase::Waiting
+            | Phase::Starting { .. }
+            | Phase::Backoff(_)
+            | Phase::PortTaken(_)
+            | Phase::Resting
+            | Phase::Leaving => return,
+        };
+        self.crashed(now, exit, healthy_ms, actions);
+    }
+
+    /// It was told to end, and has.
+    fn ended(&mut self, now: Moment, then: Then, actions: &mut Vec<Action>) {
+        match then {
+            Then::Leave => self.leave(actions),
+            Then::Pause => {
+                self.phase = Phase::Leaving;
+                actions.push(Action::Dismiss(self.spec.instance));
+            }
+            Then::Again => self.phase = Phase::Waiting,
+            Then::Crash { healthy_ms } => {
+                let consequence = self.crashes.add(now, healthy_ms);
+                self.report_loop(consequence, actions);
+                self.wait(now, consequence.wait_ms);
+            }
+        }
+    }
+
+    fn crashed(&mut self, now: Moment, exit: &Exit, healthy_ms: u64, actions: &mut Vec<Action>) {
+        if !self.restarts_after(exit) {
+            self.phase = Phase::Resting;
+            return self.report(self.exited_news(exit, None), actions);
+        }
+        let consequence = self.crashes.add(now, healthy_ms);
+        self.report(self.exited_news(exit, Some(consequence.wait_ms)), actions);
+        self.report_loop(consequence, actions);
+        self.wait(now, consequence.wait_ms);
+    }
+
+    fn exited_news(&self, exit: &Exit, restart_in_ms: Option<u64>) -> Exited {
+        Exited {
+            instance: self.spec.instance,
+            pid: exit.pid,
+            code: exit.code,
+            signal: exit.signal,
+            uptime_ms: exit.uptime_ms,
+            restart_in_ms,
+        }
+    }
+
+    fn report_loop(&self, consequence: Consequence, actions: &mut Vec<Action>) {
+        if consequence.begins_loop {
+            let crashes = u32::try_from(CRASHES).expect("a small constant");
+            let window_ms = CRASH_WINDOW_MS;
+            self.report(Looping { instance: self.spec.instance, crashes, window_ms }, actions);
+        }
+    }
+
+    fn wait(&mut self, now: Moment, wait_ms: u64) {
+        self.phase = if wait_ms == 0 { Phase::Waiting } else { Phase::Backoff(now + wait_ms) };
+    }
+
+    fn restarts_after(&self, exit: &Exit) -> bool {
+        match self.spec.how.restart {
+            Restart::Always => true,
+            Restart::OnFailure => exit.code != Some(0),
+            Restart::Never => false,
+        }
+    }
+
+    pub fn passed(&mut self, now: Moment, run: u64, actions: &mut Vec<Action>) {
+        let Phase::Running(health) = &mut self.phase else {
+            return;
+        };
+        if run == self.run && health.passed(now) == Finding::BecameHealthy {
+            self.report(Ready { instance: self.spec.instance }, actions);
+        }
+    }
+
+    pub fn check_failed(&mut self, now: Moment, run: u64, reason: String, actions: &mut Vec<Action>) {
+        let Phase::Running(health) = &mut self.phase else {
+            return;
+        };
+        if run != self.run {
+            return;
+        }
+        match health.failed(now, reason) {
+            Finding::Nothing | Finding::BecameHealthy => {}
+            Finding::Unhealthy(reason) => {
+                let healthy_ms = health.healthy_ms(now);
+                self.report(Unhealthy { instance: self.spec.instance, reason }, actions);
+                self.stop(now, Then::Crash { healthy_ms }, actions);
+            }
+        }
+    }
+
+    pub fn tick(&mut self, now: Moment, settings: &Settings, actions: &mut Vec<Action>) {
+        match &mut self.phase {
+            Phase::Running(health) => {
+                let due = health.take_due(now);
+                let is_steady = self.crashes.is_looping
+                    && health.healthy_since.is_some_and(|since| since + settings.steady_ms <= now);
+                self.ask(now, due, actions);
+                if is_steady {
+                    self.crashes.is_looping = false;
+                    self.report(Steady { instance: self.spec.instance }, actions);
+                }
+            }
+            Phase::Ending { kill_at, .. } => {
+                if kill_at.is_some_and(|at| at <= now) {
+                    *kill_at = None;
+                    actions.push(Action::Signal { instance: self.spec.instance, told: Told::Kill });
+                }
+            }
+            Phase::Backoff(at) | Phase::PortTaken(at) => {
+                if *at <= now {
+                    self.phase = Phase::Waiting;
+                }
+            }
+            Phase::Waiting | Phase::Starting { .. } | Phase::Resting | Phase::Leaving => {}
+        }
+    }
+
+    fn ask(&mut self, now: Moment, due: Due, actions: &mut Vec<Action>) {
+        match due {
+            Due::Nothing => {}
+            Due::Alive => self.passed(now, self.run, actions),
+            Due::Check(target) => {
+                actions.push(Action::Check { instance: self.spec.instance, run: self.run, target });
+            }
+        }
+    }
+
+    /// It is assigned, perhaps otherwise than before.
+    pub fn change(&mut self, now: Moment, spec: Spec, actions: &mut Vec<Action>) {
+        let is_other = self.spec != spec;
+        self.spec = spec;
+        if self.wish == Wish::Stop {
+            self.wish = Wish::Run;
+            if let Phase::Ending { then, .. } = &mut self.phase {
+                *then = Then::Again;
+            }
+        }
+        if !is_other {
+            return;
+        }
+        match self.phase {
+            Phase::Running(_) => self.stop(now, Then::Again, actions),
+            Phase::Backoff(_) | Phase::PortTaken(_) | Phase::Resting => self.phase = Phase::Waiting,
+            Phase::Starting { .. } => self.phase = Phase::Starting { is_outdated: true },
+            Phase::Waiting | Phase::Ending { .. } | Phase::Leaving => {}
+        }
+    }
+
+    /// It is no longer assigned.
+    pub fn retire(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        self.wish = Wish::Stop;
+        match &mut self.phase {
+            Phase::Running(_) => self.stop(now, Then::Leave, actions),
+            Phase::Ending { then, .. } => *then = Then::Leave,
+            Phase::Waiting | Phase::Backoff(_) | Phase::PortTaken(_) | Phase::Resting => self.leave(actions),
+            // A start that is under way is answered first.
+            Phase::Starting { .. } | Phase::Leaving => {}
+        }
+    }
+
+    /// The Servant ends.
+    pub fn end(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        let was_retired = self.wish == Wish::Stop;
+        if !was_retired {
+            self.wish = Wish::Pause;
+        }
+        match &mut self.phase {
+            Phase::Running(_) => self.stop(now, Then::Pause, actions),
+            Phase::Ending { then, .. } if !was_retired => *then = Then::Pause,
+            Phase::Waiting | Phase::Backoff(_) | Phase::PortTaken(_) | Phase::Resting => {
+                self.phase = Phase::Leaving;
+                actions.push(Action::Dismiss(self.spec.instance));
+            }
+            Phase::Ending { .. } | Phase::Starting { .. } | Phase::Leaving => {}
+        }
+    }
+
+    fn stop(&mut self, now: Moment, then: Then, actions: &mut Vec<Action>) {
+        self.phase = Phase::Ending { then, kill_at: Some(now + self.spec.how.stop_grace_ms) };
+        actions.push(Action::Signal { instance: self.spec.instance, told: Told::Terminate });
+    }
+
+    fn leave(&mut self, actions: &mut Vec<Action>) {
+        self.phase = Phase::Leaving;
+        actions.push(stopped(self.spec.instance));
+        actions.push(Action::Forget(self.spec.instance));
+    }
+
+    fn report(&self, news: impl Into<InstanceNews>, actions: &mut Vec<Action>) {
+        actions.push(Action::Report(news.into()));
+    }
+}

@@ -1,0 +1,200 @@
+//! Reports on their way up: kept in the outbox until the King has committed them, sent in order, as often as it takes.
+
+use bus::outbox::{Outbox, OutboxError};
+use bus::{Bus, connect::RequestError};
+use events::answer::{ReportAnswer, Verdict};
+use events::report::ServantNews;
+use events::{Actor, DomainName, News, Refusal, Report, ReportId, ServantId, ServantName, subject, wire};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// Most reports in one request.
+const BATCH: usize = 200;
+/// Largest request, well below what is looked at.
+const BATCH_BYTES: usize = 256 * 1024;
+/// How long an answer may take: it comes after the King's commit.
+const ANSWER: Duration = Duration::from_secs(5);
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+
+/// Why sending has ended.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// The King does not take this servant.
+    #[error(
+        "the King refuses this servant: {0}; give this one another name with --name, or remove the other with `kingctl servant rm` if it is gone for good"
+    )]
+    Refused(Refusal),
+    #[error("the outbox of reports failed; look at the disk of the data folder")]
+    Outbox(#[from] OutboxError),
+}
+
+/// Who reports.
+#[derive(Clone, Debug)]
+pub struct Sender {
+    pub servant: ServantId,
+    pub name: ServantName,
+    pub domain: DomainName,
+}
+
+impl Sender {
+    fn actor(&self) -> Actor {
+        format!("servant:{}", self.name).parse().expect("a name is printable and short")
+    }
+}
+
+/// The outbox. Clones share it.
+#[derive(Clone)]
+pub struct Reports {
+    sender: Sender,
+    outbox: Outbox,
+    wake: Arc<Notify>,
+}
+
+impl Reports {
+    /// Opens the outbox.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn open(folder: &Path, sender: Sender) -> Result<Self, OutboxError> {
+        let outbox = Outbox::open(folder).await?;
+        if let Some(aside) = outbox.set_aside() {
+            tracing::error!(aside = %aside.display(), "the outbox was damaged and is set aside; its reports are lost");
+        }
+        Ok(Self { sender, outbox, wake: Arc::new(Notify::new()) })
+    }
+
+    /// Takes a report; durable after the next [`Reports::barrier`].
+    ///
+    /// # Errors
+    /// When the outbox is full or the disk fails.
+    pub fn push(&self, news: impl Into<News>) -> Result<(), OutboxError> {
+        let report = Report {
+            // The number is given by the outbox and put in when it is sent.
+            id: ReportId { sender: self.sender.servant.0, epoch: 0, number: 0 },
+            at: service::clock::now(),
+            actor: self.sender.actor(),
+            domain: self.sender.domain.clone(),
+            news: news.into(),
+        };
+        tracing::debug!(kind = report.news.kind(), "report");
+        self.outbox.push(wire::encode(&report)).map(|_| ())
+    }
+
+    /// Makes what was pushed durable and lets it go out.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn barrier(&self) -> Result<(), OutboxError> {
+        self.outbox.barrier().await?;
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    /// How many reports wait.
+    pub fn len(&self) -> usize {
+        self.outbox.len()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.outbox.is_empty()
+    }
+
+    /// Sends what waits, for ever.
+    ///
+    /// # Errors
+    /// When the King refuses this servant, or the outbox fails.
+    pub async fn send(self, bus: Bus) -> Result<(), SendError> {
+        let mut wait = FIRST_WAIT;
+        loop {
+            let reports = self.next_batch()?;
+            let Some(last) = reports.last().map(|report| report.id.number) else {
+                self.wake.notified().await;
+                continue;
+            };
+            match self.ask(&bus, &reports).await {
+                Ok(answer) => {
+                    wait = FIRST_WAIT;
+                    self.outbox.ack_up_to(last)?;
+                    judge(&reports, &answer)?;
+                }
+                Err(error) => {
+                    if wait == FIRST_WAIT {
+                        tracing::warn!(%error, waiting = self.len(), "reports wait; trying again until they are taken");
+                    }
+                    tokio::time::sleep(wait).await;
+                    wait = (wait * 2).min(LONGEST_WAIT);
+                }
+            }
+        }
+    }
+
+    fn next_batch(&self) -> Result<Vec<Report>, OutboxError> {
+        let mut bytes = 0;
+        let mut reports = Vec::new();
+        for (number, entry) in self.outbox.pending(BATCH)? {
+            bytes += entry.len();
+            if bytes > BATCH_BYTES && !reports.is_empty() {
+                break;
+            }
+            let mut report: Report = match wire::decode(&entry) {
+                Ok(report) => report,
+                Err(error) => {
+                    // Written by another version: nobody can ever take it.
+                    tracing::error!(
+                        number,
+                        error = error.reason(),
+                        "a report that cannot be read is dropped"
+                    );
+                    if reports.is_empty() {
+                        self.outbox.ack_up_to(number)?;
+                        continue;
+                    }
+                    break;
+                }
+            };
+            report.id = ReportId { sender: self.sender.servant.0, epoch: self.outbox.epoch(), number };
+            reports.push(report);
+        }
+        Ok(reports)
+    }
+
+    async fn ask(&self, bus: &Bus, reports: &Vec<Report>) -> Result<ReportAnswer, AskError> {
+        let subject = subject::up(&self.sender.domain, &self.sender.name);
+        let message = bus.request(&subject, &[], wire::encode(reports), ANSWER).await?;
+        let answer: ReportAnswer = wire::decode(&message.payload)?;
+        if answer.verdicts.len() == reports.len() {
+            Ok(answer)
+        } else {
+            Err(AskError::Count { sent: reports.len(), answered: answer.verdicts.len() })
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum AskError {
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    #[error("the Foreman's answer cannot be read")]
+    Unreadable(#[from] wire::WireError),
+    #[error("{sent} reports were sent and {answered} answered")]
+    Count { sent: usize, answered: usize },
+}
+
+fn judge(reports: &[Report], answer: &ReportAnswer) -> Result<(), SendError> {
+    for (report, verdict) in reports.iter().zip(&answer.verdicts) {
+        match (verdict, &report.news) {
+            (Verdict::Committed | Verdict::Redundant, _) => {}
+            (Verdict::Refused(refusal), News::Servant(ServantNews::Register(_))) => {
+                return Err(SendError::Refused(refusal.clone()));
+            }
+            (Verdict::Refused(refusal), news) => {
+                tracing::error!(kind = news.kind(), %refusal, "the King refuses a report");
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,73 @@
+//! What runs beside the shell: beats, and what the servant says of itself.
+
+use crate::reports::{Reports, Sender};
+use crate::{capability, host};
+use bus::Bus;
+use events::report::{PortRange, RegisterServant, ServantNews};
+use events::view::Beat;
+use events::{News, subject, wire};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::time::{MissedTickBehavior, interval};
+
+const BEAT: Duration = Duration::from_secs(1);
+
+/// A heartbeat every second, for ever. A missed one is made up by the next.
+pub async fn beat(bus: Bus, sender: Sender) {
+    let subject = subject::beat(&sender.domain, &sender.name);
+    let payload = wire::encode(&Beat { servant: sender.servant });
+    let mut ticks = interval(BEAT);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = bus.publish(&subject, &[], payload.clone()).await {
+            tracing::debug!(%error, "beat not sent");
+        }
+    }
+}
+
+/// What a servant says of itself, but for its tools.
+pub struct Registration {
+    facts: RegisterServant,
+}
+
+impl Registration {
+    pub fn new(sender: &Sender, ports: PortRange, boot: &str) -> Self {
+        let facts = RegisterServant {
+            servant: sender.servant,
+            name: sender.name.clone(),
+            capabilities: BTreeMap::new(),
+            ports,
+            cpus: host::cpus(),
+            memory_bytes: host::memory_bytes(),
+            boot: boot.to_owned(),
+        };
+        Self { facts }
+    }
+}
+
+/// Registers once the tools are known, and again whenever they have changed.
+pub async fn register(registration: Registration, reports: Reports) {
+    let mut facts = registration.facts;
+    let mut is_registered = false;
+    loop {
+        let found = capability::detect().await;
+        if !is_registered || found != facts.capabilities {
+            facts.capabilities = found;
+            tracing::info!(capabilities = ?facts.capabilities, "registering");
+            is_registered = report(&reports, &facts).await;
+        }
+        tokio::time::sleep(capability::LOOK_AGAIN).await;
+    }
+}
+
+async fn report(reports: &Reports, facts: &RegisterServant) -> bool {
+    let pushed = match reports.push(News::Servant(ServantNews::Register(facts.clone()))) {
+        Ok(()) => reports.barrier().await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = &pushed {
+        tracing::error!(%error, "the registration could not be stored; trying again later");
+    }
+    pushed.is_ok()
+}

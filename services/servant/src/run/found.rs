@@ -1,0 +1,79 @@
+//! Finding at the start what ran before: from the instance table, the folders of instances, and the holders that live.
+
+use super::shell::Shell;
+use crate::holder::words::State;
+use crate::keeper::{Found, InstanceFolder};
+use crate::memory::Row;
+use crate::reconcile::input::Reported;
+use crate::reconcile::{Adopted, Input};
+use anyhow::{Context, Result};
+use std::collections::BTreeMap;
+
+impl Shell {
+    /// Takes over every instance that is known, then goes on with the last assignment.
+    ///
+    /// # Errors
+    /// When the folders cannot be read.
+    pub async fn find(&mut self) -> Result<()> {
+        let known = self.known().context("the folders of instances cannot be read")?;
+        for (folder, row) in known {
+            self.adopt(&folder, row)
+                .await
+                .with_context(|| format!("instance {} cannot be taken over", folder.instance))?;
+        }
+        if let Some(stored) = self.memory.assignment().cloned() {
+            self.assigned(stored).await?;
+        }
+        Ok(())
+    }
+
+    /// The instances of the table, and those that have a folder all the same: the table may have been lost. Of one that
+    /// is gone only the output is shipped.
+    fn known(&mut self) -> Result<Vec<(InstanceFolder, Row)>> {
+        let mut known: BTreeMap<_, _> = self.memory.rows().clone();
+        for folder in InstanceFolder::all(&self.instances)? {
+            let Some(spec) = folder.spec() else {
+                tracing::warn!(instance = %folder.instance, "a folder that does not say what it holds is left alone");
+                continue;
+            };
+            if folder.is_stopped() && !known.contains_key(&folder.instance) {
+                self.ship(&spec);
+                self.shipping[&folder.instance].close();
+                continue;
+            }
+            known.entry(folder.instance).or_insert_with(|| Row::new(spec));
+        }
+        let instances = self.instances.clone();
+        Ok(known.into_values().map(|row| (InstanceFolder::new(&instances, row.spec.instance), row)).collect())
+    }
+
+    async fn adopt(&mut self, folder: &InstanceFolder, row: Row) -> Result<()> {
+        let found = self.keeper.find(folder).await?;
+        let adopted = adopted(&row, &found);
+        tracing::info!(instance = %folder.instance, ?adopted, "found");
+        if folder.path.is_dir() {
+            self.ship(&row.spec);
+        }
+        let (spec, looping) = (Box::new(row.spec.clone()), row.looping);
+        self.memory.put(row)?;
+        self.step(Input::Known { spec, adopted, looping }).await
+    }
+}
+
+fn adopted(row: &Row, found: &Found) -> Adopted {
+    let (state, is_held) = match found {
+        Found::Held(state) => (state, true),
+        Found::Unheld(state) => (state, false),
+    };
+    match state {
+        State { exit: Some(exit), .. } => {
+            let is_reported = if row.exited_run >= exit.run { Reported::Yes } else { Reported::No };
+            Adopted::Exited { exit: exit.clone(), is_reported }
+        }
+        State { run: Some(run), exit: None } if is_held => {
+            let is_reported = if row.started_pid == Some(run.pid) { Reported::Yes } else { Reported::No };
+            Adopted::Running { pid: run.pid, is_reported }
+        }
+        State { .. } => Adopted::Idle,
+    }
+}

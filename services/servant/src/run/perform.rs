@@ -1,0 +1,195 @@
+//! Doing what the reconciler asks: reports first and durably, then everything else.
+
+use super::shell::Shell;
+use crate::holder::words::{StartOrder, Told};
+use crate::keeper::InstanceFolder;
+use crate::probe;
+use crate::reconcile::{Action, Input, StartTrouble};
+use crate::release::build::base_environment;
+use crate::ship::{Shipper, Shipping};
+use crate::spec::{HealthTarget, Spec};
+use anyhow::Result;
+use bus::outbox::OutboxError;
+use events::report::InstanceNews;
+use events::{InstanceId, News};
+use std::collections::VecDeque;
+use std::io;
+
+impl Shell {
+    /// Does all of them. What is known at once of their outcome goes to `inputs`, the rest comes by itself.
+    pub(super) async fn perform(&mut self, actions: Vec<Action>, inputs: &mut VecDeque<Input>) -> Result<()> {
+        let (news, deeds) = split(actions);
+        if !news.is_empty() {
+            self.report(news).await?;
+        }
+        for deed in deeds {
+            match deed {
+                Deed::Prepare(spec) => self.prepare(*spec, inputs),
+                Deed::Start(spec) => self.start(&spec, inputs).await,
+                Deed::Signal(instance, told) => self.keeper.signal(instance, told).await,
+                Deed::Check(instance, run, target) => self.check(instance, run, target),
+                Deed::Forget(instance) => self.forget(instance, inputs).await?,
+                Deed::Dismiss(instance) => self.dismiss(instance, inputs).await,
+            }
+        }
+        Ok(())
+    }
+
+    async fn report(&mut self, news: Vec<InstanceNews>) -> Result<()> {
+        for news in news {
+            self.remember(&news)?;
+            match self.reports.push(News::Instance(news)) {
+                Err(error @ OutboxError::Full { .. }) => {
+                    // The instances matter more than the news of them.
+                    tracing::error!(%error, "a report is lost");
+                }
+                other => other?,
+            }
+        }
+        Ok(self.reports.barrier().await?)
+    }
+
+    /// What was reported is not reported again after a restart.
+    fn remember(&mut self, news: &InstanceNews) -> Result<()> {
+        match news {
+            InstanceNews::Started(news) => {
+                self.memory.change(news.instance, |row| row.started_pid = Some(news.pid))?
+            }
+            InstanceNews::Exited(news) => {
+                let run = self
+                    .ending_run
+                    .take()
+                    .filter(|(instance, _)| *instance == news.instance)
+                    .map(|(_, run)| run);
+                self.memory.change(news.instance, |row| row.exited_run = run.unwrap_or(row.exited_run))?;
+            }
+            InstanceNews::Looping(news) => self.memory.change(news.instance, |row| row.looping = true)?,
+            InstanceNews::Steady(news) => self.memory.change(news.instance, |row| row.looping = false)?,
+            InstanceNews::Ready(_)
+            | InstanceNews::Unhealthy(_)
+            | InstanceNews::Failed(_)
+            | InstanceNews::PortTaken(_)
+            | InstanceNews::Stopped(_) => {}
+        }
+        Ok(())
+    }
+
+    fn prepare(&self, spec: Spec, inputs: &mut VecDeque<Input>) {
+        let preparer = self.preparer.clone();
+        if preparer.folder(&spec).is_ready(&preparer.boot) {
+            return inputs.push_back(Input::ReleaseReady(spec.key));
+        }
+        let answer = self.inputs.clone();
+        tokio::spawn(async move {
+            let input = match preparer.prepare(&spec).await {
+                Ok(()) => Input::ReleaseReady(spec.key),
+                Err(error) => {
+                    tracing::error!(release = %spec.key, %error, "release cannot be had");
+                    Input::ReleaseFailed { key: spec.key, stage: error.stage(), reason: error.reason() }
+                }
+            };
+            // The shell is gone when the servant ends.
+            let _ = answer.send(input).await;
+        });
+    }
+
+    async fn start(&mut self, spec: &Spec, inputs: &mut VecDeque<Input>) {
+        let instance = spec.instance;
+        let trouble = match probe::taken(spec.ports.values().copied()) {
+            Ok(Some(port)) => {
+                tracing::warn!(%instance, port, "a stranger has its port");
+                Some(StartTrouble::PortTaken(port))
+            }
+            Err(error) => Some(StartTrouble::Hopeless(format!("its ports cannot be probed: {error}"))),
+            Ok(None) => {
+                self.order_start(spec).await.err().map(|error| StartTrouble::Passing(error.to_string()))
+            }
+        };
+        if let Some(trouble) = trouble {
+            inputs.push_back(Input::StartFailed { instance, trouble });
+        }
+    }
+
+    async fn order_start(&mut self, spec: &Spec) -> io::Result<()> {
+        let folder = InstanceFolder::new(&self.instances, spec.instance);
+        folder.create(spec)?;
+        self.ship(spec);
+        let tree = self.preparer.folder(spec).tree;
+        let mut environment = base_environment(&tree, &self.preparer.path);
+        environment.extend(spec.environment());
+        environment.insert("KING_SERVANT".to_owned(), self.name.to_string());
+        let order = StartOrder { arguments: spec.how.command.argv(), environment, directory: tree };
+        self.keeper.start(&folder, order).await
+    }
+
+    /// Ships the output of an instance from now on.
+    pub(super) fn ship(&mut self, spec: &Spec) {
+        if self.shipping.contains_key(&spec.instance) {
+            return;
+        }
+        let shipping = Shipping::default();
+        let shipper = Shipper {
+            bus: self.bus.clone(),
+            domain: self.domain.clone(),
+            app: spec.key.app.clone(),
+            folder: InstanceFolder::new(&self.instances, spec.instance),
+        };
+        self.shipping.insert(spec.instance, shipping.clone());
+        self.shippers.spawn(shipper.run(shipping));
+    }
+
+    fn check(&self, instance: InstanceId, run: u64, target: HealthTarget) {
+        let answer = self.inputs.clone();
+        tokio::spawn(async move {
+            let input = match probe::check(&target).await {
+                Ok(()) => Input::Passed { instance, run },
+                Err(reason) => Input::CheckFailed { instance, run, reason },
+            };
+            // The shell is gone when the servant ends.
+            let _ = answer.send(input).await;
+        });
+    }
+
+    /// It was reported to be gone. From here only its output is still of interest.
+    async fn forget(&mut self, instance: InstanceId, inputs: &mut VecDeque<Input>) -> Result<()> {
+        InstanceFolder::new(&self.instances, instance).mark_stopped()?;
+        self.memory.remove(instance)?;
+        self.dismiss(instance, inputs).await;
+        Ok(())
+    }
+
+    async fn dismiss(&mut self, instance: InstanceId, inputs: &mut VecDeque<Input>) {
+        if self.keeper.leave(instance).await {
+            self.leaving.insert(instance);
+        } else {
+            inputs.push_back(Input::Gone(instance));
+            self.finish_shipping(instance);
+        }
+    }
+}
+
+/// An action that is no report.
+enum Deed {
+    Prepare(Box<Spec>),
+    Start(Box<Spec>),
+    Signal(InstanceId, Told),
+    Check(InstanceId, u64, HealthTarget),
+    Forget(InstanceId),
+    Dismiss(InstanceId),
+}
+
+fn split(actions: Vec<Action>) -> (Vec<InstanceNews>, Vec<Deed>) {
+    let (mut news, mut deeds) = (Vec::new(), Vec::new());
+    for action in actions {
+        match action {
+            Action::Report(report) => news.push(report),
+            Action::Prepare(spec) => deeds.push(Deed::Prepare(spec)),
+            Action::Start(spec) => deeds.push(Deed::Start(spec)),
+            Action::Signal { instance, told } => deeds.push(Deed::Signal(instance, told)),
+            Action::Check { instance, run, target } => deeds.push(Deed::Check(instance, run, target)),
+            Action::Forget(instance) => deeds.push(Deed::Forget(instance)),
+            Action::Dismiss(instance) => deeds.push(Deed::Dismiss(instance)),
+        }
+    }
+    (news, deeds)
+}

@@ -1,0 +1,326 @@
+//! The loop of the servant: one task that owns all state.
+
+use super::{AtEnd, Servant};
+use crate::holder::words::{Said, State};
+use crate::keeper::{Heard, HeardWhat, Keeper};
+use crate::memory::Memory;
+use crate::reconcile::{Action, Input, Moment, Reconciler, Settings, StartTrouble};
+use crate::release::{self, Preparer};
+use crate::reports::Reports;
+use crate::ship::Shipping;
+use crate::spec::specs;
+use anyhow::Result;
+use bus::Bus;
+use bus::views::{Views, Watch};
+use events::report::{InstanceNews, Stopped};
+use events::view::{Assignment, Stamped};
+use events::{DomainName, InstanceId, ServantId, ServantName, subject, wire};
+use service::Shutdown;
+use service::data::Folder;
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+/// Most words of holders, and most inputs of tasks, that wait for the loop.
+const QUEUE: usize = 1024;
+/// How often the bucket of views is tried when it is not there yet.
+const OPEN_AGAIN: Duration = Duration::from_millis(200);
+/// How long the last reports and lines may take at the end.
+const DRAIN: Duration = Duration::from_secs(2);
+
+pub struct Shell {
+    /// Held until the end: nobody else may use it.
+    _folder: Folder,
+    pub(super) bus: Bus,
+    servant: ServantId,
+    pub(super) name: ServantName,
+    pub(super) domain: DomainName,
+    pub(super) memory: Memory,
+    pub(super) reports: Reports,
+    pub(super) preparer: Preparer,
+    pub(super) instances: PathBuf,
+    at_end: AtEnd,
+    reconciler: Reconciler,
+    pub(super) keeper: Keeper,
+    heard: mpsc::Receiver<Heard>,
+    pub(super) inputs: mpsc::Sender<Input>,
+    waiting: mpsc::Receiver<Input>,
+    pub(super) shipping: HashMap<InstanceId, Shipping>,
+    pub(super) shippers: JoinSet<()>,
+    /// Instances whose holders were told to leave.
+    pub(super) leaving: BTreeSet<InstanceId>,
+    /// The run whose end is being dealt with.
+    pub(super) ending_run: Option<(InstanceId, u64)>,
+    epoch: Instant,
+}
+
+impl Shell {
+    pub fn new(servant: Servant) -> Self {
+        let instances = servant.instances();
+        let (telling, heard) = mpsc::channel(QUEUE);
+        let (inputs, waiting) = mpsc::channel(QUEUE);
+        // Works also when the file of this program was replaced meanwhile.
+        let keeper = Keeper::new(PathBuf::from("/proc/self/exe"), servant.boot, telling);
+        Self {
+            _folder: servant.folder,
+            bus: servant.bus,
+            servant: servant.sender.servant,
+            name: servant.sender.name,
+            domain: servant.sender.domain,
+            memory: servant.memory,
+            reports: servant.reports,
+            preparer: servant.preparer,
+            instances,
+            at_end: servant.at_end,
+            reconciler: Reconciler::new(Settings { steady_ms: servant.steady_ms }),
+            keeper,
+            heard,
+            inputs,
+            waiting,
+            shipping: HashMap::new(),
+            shippers: JoinSet::new(),
+            leaving: BTreeSet::new(),
+            ending_run: None,
+            epoch: Instant::now(),
+        }
+    }
+
+    /// Until the end is asked for and, where they shall stop, all instances have.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn run(&mut self, shutdown: &Shutdown) -> Result<()> {
+        let mut watch =
+            Assignments { bus: self.bus.clone(), key: subject::assignment_key(self.servant), watch: None };
+        let mut is_ending = false;
+        while !(is_ending && self.reconciler.is_quiet()) {
+            let due = self.reconciler.deadline().map(|deadline| self.epoch + Duration::from_millis(deadline));
+            tokio::select! {
+                Some(heard) = self.heard.recv() => self.hear(heard).await?,
+                Some(input) = self.waiting.recv() => self.step(input).await?,
+                assignment = watch.next(), if !is_ending => self.assigned(assignment).await?,
+                () = tokio::time::sleep_until(due.unwrap_or(self.epoch)), if due.is_some() => {
+                    self.step(Input::Tick).await?;
+                }
+                () = shutdown.requested(), if !is_ending => {
+                    is_ending = true;
+                    match self.at_end {
+                        AtEnd::Leave => return Ok(()),
+                        AtEnd::Stop => self.step(Input::End).await?,
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the last reports and lines a moment to leave. What does not is kept.
+    pub async fn drain(&mut self) {
+        let (reports, shippers) = (self.reports.clone(), &mut self.shippers);
+        for shipping in self.shipping.values() {
+            shipping.wake();
+        }
+        let drained = async {
+            while !reports.is_empty() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        if tokio::time::timeout(DRAIN, drained).await.is_err() {
+            tracing::warn!(waiting = self.reports.len(), "reports are kept for the next start");
+        }
+        shippers.abort_all();
+    }
+
+    /// A whole assignment that is newer than the last one: kept, then acted on.
+    pub(super) async fn assigned(&mut self, assignment: Stamped<Assignment>) -> Result<()> {
+        let (whole, broken) = specs(&assignment.view);
+        let is_new = match self.memory.assignment() {
+            Some(last) if last.stamp > assignment.stamp => {
+                tracing::warn!(stamp = ?assignment.stamp, last = ?last.stamp, "an older assignment is refused");
+                return Ok(());
+            }
+            Some(last) => last.stamp < assignment.stamp,
+            None => true,
+        };
+        if is_new {
+            self.stop_unknown(&assignment)?;
+            self.memory.assign(assignment, &whole).await?;
+        }
+        self.step(Input::Assigned { specs: whole, broken }).await?;
+        self.remove_unused_releases();
+        Ok(())
+    }
+
+    /// What was assigned once, never could be started, and is assigned no more, is gone as well.
+    fn stop_unknown(&self, next: &Stamped<Assignment>) -> Result<()> {
+        let Some(last) = self.memory.assignment() else {
+            return Ok(());
+        };
+        let wanted: BTreeSet<_> = next.view.instances.iter().map(|instance| instance.instance).collect();
+        for instance in last.view.instances.iter().map(|instance| instance.instance) {
+            if !wanted.contains(&instance)
+                && !self.memory.rows().contains_key(&instance)
+                && !self.leaving.contains(&instance)
+            {
+                self.reports.push(events::News::Instance(InstanceNews::Stopped(Stopped { instance })))?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn hear(&mut self, heard: Heard) -> Result<()> {
+        let instance = heard.instance;
+        match heard.what {
+            HeardWhat::Said(said) => self.said(instance, said).await,
+            HeardWhat::Again(state) => self.again(instance, state).await,
+            HeardWhat::Left => self.gone(instance).await,
+            HeardWhat::Lost(exit) => {
+                tracing::error!(%instance, "its holder was killed");
+                self.keeper.forget(instance);
+                if self.leaving.contains(&instance) {
+                    return self.gone(instance).await;
+                }
+                // If a start was under way, it came to nothing; if a process ran, it was swept away.
+                let trouble = StartTrouble::Passing("its holder was killed".to_owned());
+                self.step(Input::StartFailed { instance, trouble }).await?;
+                match exit {
+                    Some(exit) => self.exited(Input::Exited { instance, exit }).await,
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+
+    async fn said(&mut self, instance: InstanceId, said: Said) -> Result<()> {
+        match said {
+            Said::State(_) | Said::Left => Ok(()),
+            Said::Started(run) => {
+                tracing::info!(%instance, pid = run.pid, "started");
+                self.step(Input::Started { instance, pid: run.pid }).await
+            }
+            Said::StartFailed { reason, passing } => {
+                tracing::warn!(%instance, reason, "could not be started");
+                let trouble =
+                    if passing { StartTrouble::Passing(reason) } else { StartTrouble::Hopeless(reason) };
+                self.step(Input::StartFailed { instance, trouble }).await
+            }
+            Said::Exited(exit) => {
+                tracing::info!(%instance, pid = exit.pid, code = exit.code, signal = exit.signal, told = ?exit.told, "exited");
+                self.exited(Input::Exited { instance, exit }).await
+            }
+            Said::Spooled => {
+                self.wake_shipping(instance);
+                Ok(())
+            }
+        }
+    }
+
+    /// The connection was cut and made anew: what was said meanwhile shows in the state.
+    async fn again(&mut self, instance: InstanceId, state: State) -> Result<()> {
+        let known = self.memory.rows().get(&instance).map_or(0, |row| row.exited_run);
+        match (state.run, state.exit) {
+            (_, Some(exit)) if exit.run > known => self.exited(Input::Exited { instance, exit }).await,
+            (Some(run), None) => self.step(Input::Started { instance, pid: run.pid }).await,
+            (None | Some(_), _) => {
+                let trouble = StartTrouble::Passing("the order to start was lost".to_owned());
+                self.step(Input::StartFailed { instance, trouble }).await
+            }
+        }
+    }
+
+    async fn exited(&mut self, input: Input) -> Result<()> {
+        let Input::Exited { instance, exit } = &input else {
+            return Ok(());
+        };
+        let (instance, run) = (*instance, exit.run);
+        self.wake_shipping(instance);
+        self.ending_run = Some((instance, run));
+        self.step(input).await
+    }
+
+    pub(super) async fn gone(&mut self, instance: InstanceId) -> Result<()> {
+        self.keeper.forget(instance);
+        self.leaving.remove(&instance);
+        self.step(Input::Gone(instance)).await?;
+        self.finish_shipping(instance);
+        self.remove_unused_releases();
+        Ok(())
+    }
+
+    fn wake_shipping(&self, instance: InstanceId) {
+        if let Some(shipping) = self.shipping.get(&instance) {
+            shipping.wake();
+        }
+    }
+
+    /// Nothing more comes of an instance that is forgotten.
+    pub(super) fn finish_shipping(&mut self, instance: InstanceId) {
+        if self.memory.rows().contains_key(&instance) {
+            return;
+        }
+        if let Some(shipping) = self.shipping.remove(&instance) {
+            shipping.close();
+        }
+    }
+
+    fn remove_unused_releases(&self) {
+        let used = self.reconciler.releases_in_use();
+        match release::set_aside_unused(&self.preparer.releases, &used) {
+            Ok(trash) => drop(tokio::task::spawn_blocking(move || release::empty(&trash))),
+            Err(error) => tracing::warn!(%error, "unused releases could not be removed"),
+        }
+    }
+
+    /// One input, and all that follows from it at once.
+    pub(super) async fn step(&mut self, input: Input) -> Result<()> {
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            let actions: Vec<Action> = self.reconciler.step(self.now(), input);
+            self.perform(actions, &mut inputs).await?;
+        }
+        Ok(())
+    }
+
+    fn now(&self) -> Moment {
+        u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(Moment::MAX)
+    }
+}
+
+/// The assignments of this servant, as they come.
+struct Assignments {
+    bus: Bus,
+    key: String,
+    watch: Option<Watch>,
+}
+
+impl Assignments {
+    /// The next one that can be read. Can be cancelled safely.
+    async fn next(&mut self) -> Stamped<Assignment> {
+        loop {
+            let Some(watch) = &mut self.watch else {
+                match Views::open(&self.bus).await {
+                    Ok(views) => self.watch = Some(views.watch(&self.key)),
+                    Err(error) => {
+                        tracing::debug!(%error, "no views yet");
+                        tokio::time::sleep(OPEN_AGAIN).await;
+                    }
+                }
+                continue;
+            };
+            // A deleted key assigns nothing new: what runs goes on.
+            let Some(bytes) = watch.next().await else {
+                continue;
+            };
+            match wire::decode(&bytes) {
+                Ok(assignment) => return assignment,
+                Err(error) => tracing::error!(
+                    error = error.reason(),
+                    "an assignment that cannot be read is passed over"
+                ),
+            }
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! What the Servant knows of an instance: everything that starting, checking and stopping it needs, in one value.
+
+use events::manifest::{CommandLine, HealthCheck};
+use events::view::{AssignedInstance, AssignedProcess, AssignedRelease, Assignment};
+use events::{AppName, Digest, InstanceId, PortName, ProcessName};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// A release on this host. The digest keeps a removed and made again app apart from its old self.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ReleaseKey {
+    pub app: AppName,
+    pub release: u32,
+    pub archive: Digest,
+}
+
+impl fmt::Display for ReleaseKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} release {}", self.app, self.release)
+    }
+}
+
+/// An instance as it shall be.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Spec {
+    pub instance: InstanceId,
+    pub key: ReleaseKey,
+    pub version: semver::Version,
+    pub build: Option<CommandLine>,
+    pub process: ProcessName,
+    pub ports: BTreeMap<PortName, u16>,
+    pub how: AssignedProcess,
+}
+
+impl Spec {
+    fn new(instance: &AssignedInstance, release: &AssignedRelease) -> Option<Self> {
+        Some(Self {
+            instance: instance.instance,
+            key: ReleaseKey { app: release.app.clone(), release: release.release, archive: release.archive },
+            version: release.version.clone(),
+            build: release.build.clone(),
+            process: instance.process.clone(),
+            ports: instance.ports.clone(),
+            how: release.processes.get(&instance.process)?.clone(),
+        })
+    }
+
+    /// The port that is `PORT`: the first in the order of the manifest.
+    pub fn first_port(&self) -> Option<u16> {
+        self.how.ports.first().and_then(|name| self.ports.get(name)).copied()
+    }
+
+    /// How to tell that it is healthy; none when it has no port to ask.
+    pub fn health(&self) -> Option<HealthTarget> {
+        let check = self.how.health.clone().unwrap_or_default();
+        let port = match &check.port {
+            Some(name) => self.ports.get(name).copied(),
+            None => self.first_port(),
+        }?;
+        Some(HealthTarget { port, check })
+    }
+
+    /// What its process finds in its environment.
+    pub fn environment(&self) -> BTreeMap<String, String> {
+        let mut env = self.how.env.clone();
+        if let Some(port) = self.first_port() {
+            env.insert("PORT".into(), port.to_string());
+        }
+        for (name, port) in &self.ports {
+            env.insert(name.variable(), port.to_string());
+        }
+        env.insert("KING_APP".into(), self.key.app.to_string());
+        env.insert("KING_PROCESS".into(), self.process.to_string());
+        env.insert("KING_RELEASE".into(), self.key.release.to_string());
+        env.insert("KING_VERSION".into(), self.version.to_string());
+        env.insert(INSTANCE_VARIABLE.into(), self.instance.to_string());
+        env
+    }
+}
+
+/// The variable by which strays of an instance are found.
+pub const INSTANCE_VARIABLE: &str = "KING_INSTANCE";
+
+/// Where and how to ask for health.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthTarget {
+    pub port: u16,
+    pub check: HealthCheck,
+}
+
+/// The instances of an assignment. One that names a release or process type that the assignment lacks is left out and
+/// given by its id: it cannot be started.
+pub fn specs(assignment: &Assignment) -> (Vec<Spec>, Vec<InstanceId>) {
+    let releases: BTreeMap<_, _> =
+        assignment.releases.iter().map(|release| ((&release.app, release.release), release)).collect();
+    let (mut whole, mut broken) = (Vec::new(), Vec::new());
+    for instance in &assignment.instances {
+        let release = releases.get(&(&instance.app, instance.release));
+        match release.and_then(|release| Spec::new(instance, release)) {
+            Some(spec) => whole.push(spec),
+            None => broken.push(instance.instance),
+        }
+    }
+    (whole, broken)
+}
