@@ -4,6 +4,7 @@ use crate::args::Args;
 use crate::effects::{self, EffectError};
 use crate::election::{self, ElectionError};
 use crate::feed::{Feed, History, Placement, RING_EVENTS};
+use crate::git::{GitOptions, Remote, RemoteError, RepositoryState};
 use crate::http::{self, Lookup, Metrics, Parts as HttpParts, Readiness, ServeError};
 use crate::kingdom::Kingdom;
 use crate::queries::{self, Queries};
@@ -11,11 +12,13 @@ use crate::writer::run::Parts as WriterParts;
 use crate::writer::{Writer, WriterError};
 use bus::connect::SubscribeError;
 use bus::log::Log;
+use bus::objects::{ObjectError, Objects};
 use bus::{Bus, connect, durable, provision};
-use events::KingId;
+use events::{AppName, KingId};
 use service::data::Folder;
 use service::{Shutdown, clock};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -55,6 +58,12 @@ pub enum KingError {
     Effects(#[from] EffectError),
     #[error("queries cannot be heard")]
     Queries(#[from] SubscribeError),
+    #[error("the Git remote cannot be served")]
+    Git(#[from] RemoteError),
+    #[error("the artifact store cannot be opened")]
+    Objects(#[from] ObjectError),
+    #[error("the path of this program cannot be found, so Git could not call it as its hook")]
+    OwnPath(#[source] std::io::Error),
     #[error("HTTP cannot be served")]
     Http(#[from] ServeError),
 }
@@ -76,7 +85,14 @@ pub async fn serve(args: &Args, shutdown: &Shutdown) -> Result<(), KingError> {
     let king = KingId(clock::fresh_id());
     let queries = Queries::new(bus.clone(), kingdom.clone(), metrics.clone(), king);
     let mut tasks: JoinSet<Result<(), KingError>> = JoinSet::new();
-    let router = http_router(&kingdom, &readiness, &metrics, &queries, shutdown);
+    let remote = git_remote(args, &folder, &bus, &kingdom).await?;
+    let stop = shutdown.clone();
+    let hooks = remote.clone().run_hooks(async move { stop.requested().await });
+    tasks.spawn(async move {
+        hooks.await;
+        Ok(())
+    });
+    let router = http_router(&kingdom, &readiness, &metrics, &queries, shutdown).merge(remote.router());
     spawn_http(&mut tasks, listener, router, metrics.clone(), shutdown);
 
     let elected = election::take_over(&log, king).await?;
@@ -145,6 +161,36 @@ async fn run_publisher(
 ) -> Result<(), KingError> {
     effects::publish_events(bus, kingdom, metrics, shutdown).await;
     Ok(())
+}
+
+/// The Git remote: it reads what the state says of a repository, and sends its commands over the bus like anybody.
+async fn git_remote(
+    args: &Args,
+    folder: &Folder,
+    bus: &Bus,
+    kingdom: &Kingdom,
+) -> Result<Arc<Remote>, KingError> {
+    let mut options =
+        GitOptions::new(folder.join("git"), std::env::current_exe().map_err(KingError::OwnPath)?);
+    options.push_bytes = args.push_megabytes << 20;
+    options.time = Duration::from_secs(args.git_seconds);
+    let kingdom = kingdom.clone();
+    let repositories =
+        Arc::new(move |app: &AppName| kingdom.read(|state| state.apps.get(app).map(repository)));
+    let objects = Objects::open(bus).await?;
+    Ok(Arc::new(Remote::new(options, bus.clone(), objects, repositories).await?))
+}
+
+fn repository(app: &realm::state::App) -> RepositoryState {
+    RepositoryState {
+        refs: app.refs.clone(),
+        bundles: app.bundles.clone(),
+        versions: app
+            .versions
+            .iter()
+            .map(|(version, published)| (version.clone(), published.commit))
+            .collect(),
+    }
 }
 
 fn http_router(

@@ -1,5 +1,7 @@
 //! Laws: what holds after every input, whatever the inputs are.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use events::event::InstanceEvent;
 use events::limits::EVENTS_PER_INPUT;
 use events::query::InstancePhase;

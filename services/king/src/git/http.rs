@@ -1,16 +1,16 @@
 //! The routes of the remote: smart HTTP (gitprotocol-http) under `/git/<app>.git/`, and nothing of the dumb protocol.
 
 use super::cgi::{Call, CgiError};
-use service::chain;
 use super::reception::Ticket;
 use super::{Remote, RepositoryState};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get, post};
+use axum::routing::any;
 use events::AppName;
+use service::chain;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -58,35 +58,23 @@ impl IntoResponse for Refused {
 impl Remote {
     /// The routes under `/git/`.
     pub fn router(self: Arc<Self>) -> Router {
-        Router::new()
-            .route("/git/{repository}/info/refs", get(info_refs))
-            .route("/git/{repository}/git-upload-pack", post(upload_pack))
-            .route("/git/{repository}/git-receive-pack", post(receive_pack))
-            .route("/git/{*path}", any(nothing))
-            .with_state(self)
+        Router::new().route("/git/{*path}", any(answer)).with_state(self)
     }
 
-    async fn serve(
-        &self,
-        repository: &str,
-        service: Service,
-        path: &str,
-        request: Request,
-        remote: &Arc<Self>,
-    ) -> Result<Response, Refused> {
-        let app = app_of(repository)?;
+    async fn serve(self: &Arc<Self>, target: Target, request: Request) -> Result<Response, Refused> {
+        let Target { app, service, path } = target;
         self.check_length(request.headers())?;
         let state = self.state(&app);
         if state.is_none() && service == Service::Upload {
             let reason = format!("there is no app {app}; a push to this address makes it");
             return Err(Refused(StatusCode::NOT_FOUND, reason));
         }
-        let permit = tokio::time::timeout(PATIENCE, remote.permit()).await.map_err(|_| {
+        let permit = tokio::time::timeout(PATIENCE, self.permit()).await.map_err(|_| {
             let reason =
                 format!("{} other Git requests are running; try again later", self.options.concurrent);
             Refused(StatusCode::SERVICE_UNAVAILABLE, reason)
         })?;
-        let visit = self.visit(remote, app, state.as_ref(), permit).await?;
+        let visit = self.visit(app, state.as_ref(), permit).await?;
         let call = self.call(&visit, service, path, &request);
         let deadline = visit.ticket.deadline;
         let answer =
@@ -95,8 +83,7 @@ impl Remote {
     }
 
     async fn visit(
-        &self,
-        remote: &Arc<Self>,
+        self: &Arc<Self>,
         app: AppName,
         state: Option<&RepositoryState>,
         permit: tokio::sync::OwnedSemaphorePermit,
@@ -109,7 +96,7 @@ impl Remote {
             return Err(Refused(StatusCode::INTERNAL_SERVER_ERROR, reason));
         }
         let ticket = self.reception.admit(app, Instant::now() + self.options.time);
-        Ok(Visit { remote: Arc::clone(remote), cache: Some(cache), ticket, _permit: permit })
+        Ok(Visit { remote: Arc::clone(self), cache: Some(cache), ticket, _permit: permit })
     }
 
     fn call(&self, visit: &Visit, service: Service, path: &str, request: &Request) -> Call {
@@ -191,37 +178,36 @@ impl Remote {
     }
 }
 
-async fn info_refs(
-    State(remote): State<Arc<Remote>>,
-    Path(repository): Path<String>,
-    request: Request<Body>,
-) -> Response {
-    let Some(service) = Service::parse(request.uri().query()) else {
-        return only_smart().into_response();
-    };
-    remote.serve(&repository, service, "info/refs", request, &remote).await.into_response()
+async fn answer(State(remote): State<Arc<Remote>>, Path(path): Path<String>, request: Request) -> Response {
+    let target = Target::parse(request.method(), &path, request.uri().query());
+    match target {
+        Ok(target) => remote.serve(target, request).await.into_response(),
+        Err(refused) => refused.into_response(),
+    }
 }
 
-async fn upload_pack(
-    State(remote): State<Arc<Remote>>,
-    Path(repository): Path<String>,
-    request: Request<Body>,
-) -> Response {
-    let service = Service::Upload;
-    remote.serve(&repository, service, service.path(), request, &remote).await.into_response()
+/// What a request is for.
+struct Target {
+    app: AppName,
+    service: Service,
+    path: &'static str,
 }
 
-async fn receive_pack(
-    State(remote): State<Arc<Remote>>,
-    Path(repository): Path<String>,
-    request: Request<Body>,
-) -> Response {
-    let service = Service::Receive;
-    remote.serve(&repository, service, service.path(), request, &remote).await.into_response()
-}
-
-async fn nothing() -> Response {
-    only_smart().into_response()
+impl Target {
+    fn parse(method: &Method, path: &str, query: Option<&str>) -> Result<Self, Refused> {
+        let services = [Service::Upload, Service::Receive];
+        let call = services.into_iter().find_map(|service| {
+            let repository = path.strip_suffix(service.path())?.strip_suffix('/')?;
+            (method == Method::POST).then_some((repository, service, service.path()))
+        });
+        let references = || {
+            let repository = path.strip_suffix("/info/refs")?;
+            let service = Service::parse(query)?;
+            (method == Method::GET).then_some((repository, service, "info/refs"))
+        };
+        let (repository, service, path) = call.or_else(references).ok_or_else(only_smart)?;
+        Ok(Self { app: app_of(repository)?, service, path })
+    }
 }
 
 fn only_smart() -> Refused {

@@ -16,6 +16,7 @@ use events::limits::MESSAGE_BYTES;
 use events::subject::{self, HEADER_ACTOR, HEADER_ID};
 use events::{Answer, Digest, Manifest, Outcome, wire};
 use semver::Version;
+use service::chain;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -327,15 +328,4 @@ async fn digest_of(mut reader: impl AsyncRead + Unpin) -> io::Result<Digest> {
             length => hasher.update(&buffer[..length]),
         };
     }
-}
-
-/// An error with its sources, in one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        text.push_str(&format!(": {source}"));
-        next = source.source();
-    }
-    text
 }

@@ -66,7 +66,8 @@ fn process(name: &ProcessName, node: &Node) -> Found<Process> {
 }
 
 fn full_process(name: &ProcessName, whole: &Node, entries: &[Entry]) -> Found<Process> {
-    if let Some(Entry { key, place, .. }) = entries.iter().find(|entry| !PROCESS_KEYS.contains(&&*entry.key)) {
+    if let Some(Entry { key, place, .. }) = entries.iter().find(|entry| !PROCESS_KEYS.contains(&&*entry.key))
+    {
         return Err(unknown(key, *place, &PROCESS_KEYS.join(", ")));
     }
     let Some(line) = entries.iter().find(|entry| entry.key == "command") else {
