@@ -63,6 +63,8 @@ async fn only_this_machines_own_hosts_are_served() {
     }
     let absolute = "GET http://evil.example/healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     assert_eq!(kingdom.send(absolute).await.status, 421);
+    let unknown = "GET /x HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n";
+    assert_eq!(kingdom.send(unknown).await.status, 421);
     let double = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     assert!(matches!(kingdom.send(double).await.status, 400 | 421));
 }

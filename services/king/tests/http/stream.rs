@@ -1,6 +1,9 @@
 //! The event stream: its form, resuming, slow clients, bad input, limits, its end.
 
 use super::support::{Kingdom, PATIENCE, Stream, created};
+use events::Fact;
+use events::event::{ConfigEvent, ConfigSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -10,6 +13,13 @@ async fn wait_for(what: &str, holds: impl Fn() -> bool) {
         assert!(begun.elapsed() < PATIENCE, "{what}");
         tokio::task::yield_now().await;
     }
+}
+
+/// Both ends of a thousand connections are in this process.
+fn raise_open_files() {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, raised).unwrap();
 }
 
 #[tokio::test]
@@ -117,14 +127,54 @@ async fn bad_places_and_filters_are_refused_by_name() {
 #[tokio::test]
 async fn an_event_heard_of_elsewhere_is_waited_for() {
     let mut kingdom = Kingdom::start(100).await;
-    let (opened, ()) = tokio::join!(kingdom.follow("/v1/events?since=1", ""), async {
-        tokio::task::yield_now().await;
-        kingdom.feed.push(1, 100, [super::support::event(1, created("shop"))].into());
-    });
-    let mut stream: Stream = opened;
-    kingdom.store(vec![created("shop")]);
+    let address = kingdom.address;
+    let opening = tokio::spawn(async move { Stream::open(address, "/v1/events?since=1", "").await });
+    tokio::task::yield_now().await;
+    kingdom.commit(vec![created("shop")]);
+    let mut stream = opening.await.unwrap();
     kingdom.commit(vec![created("blog")]);
     assert_eq!(stream.event().await.id, Some(2));
+}
+
+#[tokio::test]
+async fn what_was_never_pushed_is_filled_in_from_the_log() {
+    let mut kingdom = Kingdom::start(100).await;
+    let mut stream = kingdom.follow("/v1/events?since=0", "").await;
+    kingdom.commit(vec![created("a")]);
+    kingdom.store(vec![created("b"), created("c")]);
+    kingdom.commit(vec![created("d")]);
+    assert_eq!(stream.ids(4).await, [1, 2, 3, 4]);
+}
+
+#[tokio::test]
+async fn a_commit_that_cannot_be_read_ends_the_stream_with_the_reason() {
+    let mut kingdom = Kingdom::cold(100).await;
+    kingdom.store(vec![created("shop")]);
+    let sequence = kingdom.memory.append(b"no commit".to_vec());
+    kingdom.feed.begin(sequence, 2);
+    let mut stream = kingdom.follow("/v1/events?since=1", "").await;
+    let broken = stream.event().await;
+    assert_eq!((broken.kind.as_deref(), broken.id), (Some("broken"), None));
+    assert!(broken.data.unwrap().contains("commit 2 of the log cannot be read"));
+    assert_eq!(stream.next().await, None);
+}
+
+#[tokio::test]
+async fn line_ends_and_large_values_stay_in_their_event() {
+    let mut kingdom = Kingdom::start(100).await;
+    let mut stream = kingdom.follow("/v1/events", "").await;
+    let value = format!("one\ntwo\r\n\nid: 9\n\n{}ü", "x".repeat(200_000));
+    let fact = |app: &str| {
+        let values = BTreeMap::from([("KEY".to_owned(), value.clone())]);
+        Fact::Config(ConfigEvent::Set(ConfigSet { app: app.parse().ok(), process: None, values }))
+    };
+    kingdom.commit(vec![fact("shop"), fact("blog"), created("end")]);
+    for id in [1, 2] {
+        let event = stream.event().await;
+        let envelope: serde_json::Value = serde_json::from_str(&event.data.unwrap()).unwrap();
+        assert_eq!((event.id, envelope["data"]["values"]["KEY"].as_str()), (Some(id), Some(value.as_str())));
+    }
+    assert_eq!(stream.event().await.id, Some(3));
 }
 
 #[tokio::test]
@@ -153,6 +203,7 @@ async fn a_client_that_does_not_read_holds_nothing() {
 
 #[tokio::test]
 async fn streams_are_counted_and_bounded() {
+    raise_open_files();
     let kingdom = Kingdom::start(100).await;
     let mut streams = Vec::new();
     for _ in 0..1000 {

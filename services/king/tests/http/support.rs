@@ -97,7 +97,7 @@ impl Memory {
         Ok(commits.get(sequence as usize - 1).map(|bytes| bytes.clone().into()))
     }
 
-    fn append(&self, bytes: Vec<u8>) -> u64 {
+    pub fn append(&self, bytes: Vec<u8>) -> u64 {
         let mut commits = self.commits.lock().unwrap();
         commits.push(bytes);
         commits.len() as u64
@@ -187,12 +187,7 @@ impl Kingdom {
     }
 
     pub async fn follow(&self, path: &str, headers: &str) -> Stream {
-        let mut socket = TcpStream::connect(self.address).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n{headers}\r\n", self.address);
-        socket.write_all(request.as_bytes()).await.unwrap();
-        let mut stream = Stream { socket, raw: Vec::new(), head: String::new(), text: String::new() };
-        stream.read_head().await;
-        stream
+        Stream::open(self.address, path, headers).await
     }
 }
 
@@ -244,10 +239,19 @@ pub struct Stream {
     socket: TcpStream,
     raw: Vec<u8>,
     pub head: String,
-    text: String,
+    text: Vec<u8>,
 }
 
 impl Stream {
+    pub async fn open(address: SocketAddr, path: &str, headers: &str) -> Self {
+        let mut socket = TcpStream::connect(address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n{headers}\r\n");
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut stream = Self { socket, raw: Vec::new(), head: String::new(), text: Vec::new() };
+        stream.read_head().await;
+        stream
+    }
+
     async fn read_head(&mut self) {
         loop {
             if let Some(end) = find(&self.raw, b"\r\n\r\n") {
@@ -282,7 +286,7 @@ impl Stream {
             if length == 0 {
                 return false;
             }
-            self.text.push_str(std::str::from_utf8(&self.raw[line + 2..line + 2 + length]).unwrap());
+            self.text.extend_from_slice(&self.raw[line + 2..line + 2 + length]);
             self.raw.drain(..line + 2 + length + 2);
         }
         true
@@ -292,9 +296,9 @@ impl Stream {
     pub async fn next(&mut self) -> Option<Message> {
         loop {
             let open = self.unchunk();
-            if let Some(end) = self.text.find("\n\n") {
-                let block: String = self.text.drain(..end + 2).collect();
-                return Some(message(&block));
+            if let Some(end) = find(&self.text, b"\n\n") {
+                let block = self.text.drain(..end + 2).collect();
+                return Some(message(&String::from_utf8(block).unwrap()));
             }
             if !open || !self.more().await {
                 return None;
