@@ -238,7 +238,7 @@ impl Inner {
             Some(side) if kept => side,
             // The store or the side file was lost. The clock helps where both were, and no memory is left.
             old => Side {
-                epoch: store::unix_seconds().max(old.map_or(0, |side| side.epoch) + 1),
+                epoch: store::unix_ms().max(old.map_or(0, |side| side.epoch) + 1),
                 acknowledged: 0,
                 reserved: 0,
             },

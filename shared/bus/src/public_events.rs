@@ -5,7 +5,7 @@
 //! Header names follow the NATS binding of CloudEvents 1.0, payloads are the kingdom's own.
 
 use crate::api::ApiError;
-use crate::connect::Bus;
+use crate::connect::{Bus, Cuts};
 use crate::log::{EXPECTED_LAST, READ_PATIENCE, patiently};
 use crate::retry::Backoff;
 use crate::stream::{self, StreamState};
@@ -15,6 +15,7 @@ use async_nats::jetstream::context::PublishAckFuture;
 use bytes::Bytes;
 use events::subject::{self, EVENTS_STREAM, HEADER_CONTENT_TYPE, HEADER_ID};
 use events::{Event, EventNumber};
+use futures_util::future::join_all;
 use std::collections::VecDeque;
 use tokio::time::Instant;
 
@@ -35,7 +36,9 @@ pub enum PublicEventError {
         #[source]
         source: ApiError,
     },
-    #[error("event {given} cannot be published after {published}: the events between are missing; read them from the log")]
+    #[error(
+        "event {given} cannot be published after {published}: the events between are missing; read them from the log"
+    )]
     Hole { published: EventNumber, given: EventNumber },
     #[error("event {number} cannot be carried by a message")]
     Invalid {
@@ -111,7 +114,10 @@ impl Publisher {
             self.place = failure.is_none().then_some(reached);
             if let Some(failure) = failure {
                 if Instant::now() >= deadline {
-                    return Err(PublicEventError::Api { tried: "published", source: ApiError::Client(failure) });
+                    return Err(PublicEventError::Api {
+                        tried: "published",
+                        source: ApiError::Client(failure),
+                    });
                 }
                 tracing::debug!(error = %failure, "public events resume from the stream");
                 backoff.wait().await;
@@ -119,33 +125,31 @@ impl Publisher {
         }
     }
 
-    /// Sends events through the window until all are stored or one fails; then waits for all that are in flight.
+    /// Sends events through the window until all are stored or one fails.
     async fn send(
         &self,
         events: &[Event],
         place: Place,
     ) -> Result<(Place, Option<Source>), PublicEventError> {
-        let (mut reached, mut sent, mut failure) = (place, place, None);
+        let (mut reached, mut failure) = (place, None);
         let mut flight: VecDeque<PublishAckFuture> = VecDeque::with_capacity(WINDOW);
-        for event in events {
-            if flight.len() == WINDOW {
-                failure = land(&mut flight, &mut reached).await;
-            }
-            if failure.is_none() {
-                match self.dispatch(event, sent.sequence).await? {
-                    Ok(ack) => flight.push_back(ack),
-                    Err(error) => failure = Some(error),
-                }
-            }
-            if failure.is_some() {
-                break;
-            }
-            sent = Place { sequence: sent.sequence + 1, number: event.id };
+        let mut cuts = self.bus.cuts();
+        let mut waiting = events.iter().zip(place.sequence..);
+        while failure.is_none() {
+            let next = if flight.len() < WINDOW { waiting.next() } else { None };
+            failure = match next {
+                Some((event, expected_last)) => match self.dispatch(event, expected_last).await? {
+                    Ok(ack) => {
+                        flight.push_back(ack);
+                        None
+                    }
+                    Err(error) => Some(error),
+                },
+                None if flight.is_empty() => return Ok((reached, None)),
+                None => land(&mut flight, &mut reached, &mut cuts).await,
+            };
         }
-        while !flight.is_empty() {
-            let landed = land(&mut flight, &mut reached).await;
-            failure = failure.or(landed);
-        }
+        settle(flight, &mut cuts).await;
         Ok((reached, failure))
     }
 
@@ -168,8 +172,7 @@ impl Publisher {
             ("ce-subject", &about),
             (HEADER_CONTENT_TYPE, MEDIA_TYPE),
         ];
-        let invalid =
-            |source: Source| PublicEventError::Invalid { number: event.id, source };
+        let invalid = |source: Source| PublicEventError::Invalid { number: event.id, source };
         let map = headers::build(&named).map_err(|error| invalid(error.into()))?;
         let subject = subject::event(&event.domain, event.fact.noun(), &about, event.fact.verb());
         let payload = events::wire::encode(event).into();
@@ -178,16 +181,35 @@ impl Publisher {
     }
 }
 
-/// Waits for the oldest in flight; after a failure those behind it fail too, or are ambiguous.
-async fn land(flight: &mut VecDeque<PublishAckFuture>, reached: &mut Place) -> Option<Source> {
-    let ack = flight.pop_front()?;
-    match ack.await {
+/// Waits until the oldest in flight is stored; tells why it is not.
+async fn land(
+    flight: &mut VecDeque<PublishAckFuture>,
+    reached: &mut Place,
+    cuts: &mut Cuts,
+) -> Option<Source> {
+    let oldest = flight.pop_front()?.into_future();
+    let landed = tokio::select! {
+        biased;
+        ack = oldest => ack,
+        () = cuts.next() => return Some("the connection was cut".into()),
+    };
+    match landed {
         Ok(ack) if ack.sequence == reached.sequence + 1 && !ack.duplicate => {
             *reached = Place { sequence: ack.sequence, number: reached.number + 1 };
             None
         }
         Ok(ack) => Some(format!("stored at {} and not after {}", ack.sequence, reached.sequence).into()),
         Err(error) => Some(error.into()),
+    }
+}
+
+/// Waits for all that is still in flight after a failure: it fails too, or is read from the stream again.
+async fn settle(flight: VecDeque<PublishAckFuture>, cuts: &mut Cuts) {
+    let all = join_all(flight.into_iter().map(IntoFuture::into_future));
+    tokio::select! {
+        biased;
+        _ = all => {}
+        () = cuts.next() => {}
     }
 }
 

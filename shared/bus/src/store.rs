@@ -198,7 +198,7 @@ async fn open_once(path: &Path) -> Result<Opened, StoreError> {
 
 fn set_aside(path: &Path, reason: &str) -> Result<PathBuf, StoreError> {
     let mut aside = path.as_os_str().to_owned();
-    aside.push(format!(".damaged-{}", unix_seconds()));
+    aside.push(format!(".damaged-{}", unix_ms()));
     let aside = PathBuf::from(aside);
     tracing::error!(path = %path.display(), aside = %aside.display(), reason, "damaged local store set aside");
     std::fs::rename(path, &aside).map_err(|source| StoreError::Io {
@@ -211,8 +211,10 @@ fn set_aside(path: &Path, reason: &str) -> Result<PathBuf, StoreError> {
 
 /// The time, for the names of what is set aside and for epochs that must be higher than forgotten ones.
 #[allow(clippy::disallowed_methods, reason = "the one clock of this crate; nothing is ordered by it alone")]
-pub(crate) fn unix_seconds() -> u64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+pub(crate) fn unix_ms() -> u64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Runs what may block where it holds nobody up.

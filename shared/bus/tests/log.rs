@@ -17,7 +17,11 @@ async fn appends_are_fenced_and_repeats_are_one() {
     assert_eq!(log.last_sequence().await.unwrap(), 0);
     assert_eq!(log.read(1).await.unwrap(), None);
     assert_eq!(log.append("one", 0).await.unwrap(), 1);
-    assert_eq!(log.append("one", 0).await.unwrap(), 1, "the same bytes at the same place are the same commit");
+    assert_eq!(
+        log.append("one", 0).await.unwrap(),
+        1,
+        "the same bytes at the same place are the same commit"
+    );
     assert_eq!(log.append("two", 1).await.unwrap(), 2);
     let deposed = log.append("other", 1).await.unwrap_err();
     assert!(matches!(deposed, AppendError::Deposed { sequence: 2 }), "{deposed:?}");

@@ -56,7 +56,8 @@ async fn what_was_durable_outlives_kills_and_no_number_comes_twice() {
         let outbox = Outbox::open(&directory).await.unwrap();
         assert_eq!(outbox.set_aside(), None);
         assert_eq!(outbox.epoch(), *epoch.get_or_insert(outbox.epoch()));
-        let numbers: Vec<u64> = outbox.pending(usize::MAX).unwrap().iter().map(|(number, _)| *number).collect();
+        let numbers: Vec<u64> =
+            outbox.pending(usize::MAX).unwrap().iter().map(|(number, _)| *number).collect();
         assert!(numbers.contains(&reported));
         assert!(numbers.is_sorted());
         assert_eq!(numbers.len(), outbox.len());

@@ -97,7 +97,8 @@ fn batch(from: u64, to: u64) -> Vec<Event> {
 async fn assert_published(bus: &Bus, last: u64) {
     let mut tail = EventTail::open(bus, &[], 1).await.unwrap();
     for number in 1..=last {
-        let found = timeout(SOON, tail.next()).await.unwrap().unwrap();
+        let found =
+            timeout(SOON, tail.next()).await.unwrap_or_else(|_| panic!("event {number} comes")).unwrap();
         assert_eq!((found.number, found.pending), (number, last - number));
         assert_eq!(events::wire::decode::<Event>(&found.payload).unwrap(), event(number));
     }
@@ -167,7 +168,9 @@ async fn output_is_read_from_the_start_the_end_and_the_last_so_many() {
     }
     logs.append(&subject("shop"), "s30", &line(30)).await.unwrap();
     let filter = "king.log.*.shop.>";
-    for (start, first, backlog) in [(Start::Beginning, 1, 30), (Start::Last(7), 24, 7), (Start::Last(99), 1, 30)] {
+    for (start, first, backlog) in
+        [(Start::Beginning, 1, 30), (Start::Last(7), 24, 7), (Start::Last(99), 1, 30)]
+    {
         let mut tail = logs.tail(filter, start).await.unwrap();
         assert_eq!(tail.backlog(), backlog, "{start:?}");
         for number in first..=30 {

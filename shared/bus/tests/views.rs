@@ -38,7 +38,10 @@ async fn a_higher_stamp_is_never_overwritten() {
     for (epoch, event) in [(2, 10), (1, 99)] {
         let error = put(&views, "assignment.a", epoch, event).await.unwrap_err();
         let stored = Stamp { epoch: 2, event: 11 };
-        assert!(matches!(&error, ViewError::Superseded { stored: found, .. } if *found == stored), "{error:?}");
+        assert!(
+            matches!(&error, ViewError::Superseded { stored: found, .. } if *found == stored),
+            "{error:?}"
+        );
     }
     assert_eq!(stamp_of(&views.get("assignment.a").await.unwrap().unwrap()), (2, 11));
     let mut keys = views.keys().await.unwrap();
