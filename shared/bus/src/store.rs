@@ -33,6 +33,9 @@ pub enum StoreError {
     InUse { path: PathBuf },
 }
 
+/// A key and its value.
+pub type Pair = (Vec<u8>, Vec<u8>);
+
 /// An ordered map of bytes on disk. Writes are atomic per call and durable after [`Store::flush`].
 pub(crate) trait Store: Send + Sync + 'static {
     /// Writes all, then deletes all, as one.
@@ -40,7 +43,7 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// The value of a key.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
     /// Pairs from a key on, in order, at most so many.
-    fn scan(&self, from: &[u8], most: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError>;
+    fn scan(&self, from: &[u8], most: usize) -> Result<Vec<Pair>, StoreError>;
     /// Makes everything written before durable. Blocks.
     fn flush(&self) -> Result<(), StoreError>;
 }
@@ -77,7 +80,7 @@ impl SledStore {
         all.unwrap_or_else(|_| Err(damaged(&self.path, "reading it panicked".to_owned())))
     }
 
-    fn pair(&self, pair: sled::Result<(sled::IVec, sled::IVec)>) -> Result<(Vec<u8>, Vec<u8>), StoreError> {
+    fn pair(&self, pair: sled::Result<(sled::IVec, sled::IVec)>) -> Result<Pair, StoreError> {
         let (key, value) = pair.map_err(|error| judge(&self.path, "read", error))?;
         let value = self.unseal(&key, &value)?;
         Ok((key.to_vec(), value))
@@ -114,7 +117,7 @@ impl Store for SledStore {
         found.map(|sealed| self.unseal(key, &sealed)).transpose()
     }
 
-    fn scan(&self, from: &[u8], most: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    fn scan(&self, from: &[u8], most: usize) -> Result<Vec<Pair>, StoreError> {
         self.tree.range(from..).take(most).map(|pair| self.pair(pair)).collect()
     }
 

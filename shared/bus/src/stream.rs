@@ -1,13 +1,14 @@
 //! What can be asked of any stream: its state, and single messages, always from its leader.
 
 use crate::api::{self, ApiError};
-use crate::connect::Bus;
+use crate::connect::{Bus, REQUEST_TIMEOUT, RequestError};
 use async_nats::HeaderMap;
 use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{LastRawMessageErrorKind, RawMessageError};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 /// What a stream says of itself.
 #[derive(Debug, Deserialize)]
@@ -49,20 +50,44 @@ pub(crate) async fn read(bus: &Bus, stream: &str, sequence: u64) -> Result<Optio
     if sequence == 0 {
         return Ok(None);
     }
-    let handle = bus.context().get_stream_no_info(stream).await.map_err(other)?;
-    found(handle.get_raw_message(sequence).await)
+    guarded(bus, stream, async {
+        let handle = bus.context().get_stream_no_info(stream).await.map_err(other)?;
+        found(handle.get_raw_message(sequence).await)
+    })
+    .await
 }
 
 /// The last message on a subject; none when there is none.
 pub(crate) async fn read_last(bus: &Bus, stream: &str, subject: &str) -> Result<Option<Stored>, ApiError> {
-    let handle = bus.context().get_stream_no_info(stream).await.map_err(other)?;
-    found(handle.get_last_raw_message_by_subject(subject).await)
+    guarded(bus, stream, async {
+        let handle = bus.context().get_stream_no_info(stream).await.map_err(other)?;
+        found(handle.get_last_raw_message_by_subject(subject).await)
+    })
+    .await
 }
 
 /// Forgets all messages up to and with this sequence.
 pub(crate) async fn purge_up_to(bus: &Bus, stream: &str, sequence: u64) -> Result<(), ApiError> {
     let body = json!({ "seq": sequence + 1 });
     api::call::<Value>(bus, &format!("STREAM.PURGE.{stream}"), &body).await.map(|_| ())
+}
+
+/// Asks only on a live connection, and ends at once when that is cut.
+async fn guarded<T>(
+    bus: &Bus,
+    stream: &str,
+    asked: impl Future<Output = Result<T, ApiError>>,
+) -> Result<T, ApiError> {
+    let disconnected = |maybe_sent| RequestError::Disconnected { subject: stream.to_owned(), maybe_sent };
+    if !bus.wait_until_connected(Instant::now() + REQUEST_TIMEOUT).await {
+        return Err(disconnected(false).into());
+    }
+    let mut cuts = bus.cuts();
+    tokio::select! {
+        biased;
+        answer = asked => answer,
+        () = cuts.next() => Err(disconnected(true).into()),
+    }
 }
 
 fn found(answer: Result<StreamMessage, RawMessageError>) -> Result<Option<Stored>, ApiError> {

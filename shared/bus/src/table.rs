@@ -1,6 +1,6 @@
 //! A small durable table of bytes, for what a host must know after a restart: its instances.
 
-use crate::store::{self, SledStore, Store, StoreError};
+use crate::store::{self, Pair, SledStore, Store, StoreError};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -87,7 +87,7 @@ impl Table {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn all(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, TableError> {
+    pub fn all(&self) -> Result<Vec<Pair>, TableError> {
         let (mut all, mut from) = (Vec::new(), Vec::new());
         loop {
             let pairs = self.inner.store.scan(&from, SCAN)?;

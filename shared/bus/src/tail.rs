@@ -20,6 +20,8 @@ use std::time::Duration;
 pub const HEARTBEAT: Duration = Duration::from_millis(500);
 /// Most messages that one pull asks for.
 const BATCH: usize = 5000;
+/// Most bytes that one pull asks for: bounds the memory of a reader that lags.
+const BATCH_BYTES: usize = 16 * 1024 * 1024;
 /// How long one pull waits for messages.
 const EXPIRES: Duration = Duration::from_secs(2);
 /// When the server forgets a consumer that nobody pulls from.
@@ -242,8 +244,13 @@ async fn open(bus: Bus, course: Arc<Course>, after: u64, wait: Duration) -> Resu
         if course.holes == Holes::Forbidden {
             check_length(&bus, &course, after).await?;
         }
-        let cuts = bus.cuts();
-        match consume(&bus, &course, after).await {
+        let mut cuts = bus.cuts();
+        let consumed = tokio::select! {
+            biased;
+            consumed = consume(&bus, &course, after) => consumed,
+            () = cuts.next() => Err("the connection was cut".into()),
+        };
+        match consumed {
             Ok(messages) => return Ok(Reading { messages, cuts }),
             Err(error) => tracing::debug!(stream = course.stream, %error, "no consumer yet"),
         }
@@ -267,7 +274,12 @@ async fn check_length(bus: &Bus, course: &Course, after: u64) -> Result<(), Tail
 
 async fn consume(bus: &Bus, course: &Course, after: u64) -> Result<pull::Stream, crate::Source> {
     let consumer = create(bus, course, after).await?;
-    let messages = consumer.stream().max_messages_per_batch(BATCH).expires(EXPIRES).heartbeat(HEARTBEAT);
+    let messages = consumer
+        .stream()
+        .max_messages_per_batch(BATCH)
+        .max_bytes_per_batch(BATCH_BYTES)
+        .expires(EXPIRES)
+        .heartbeat(HEARTBEAT);
     Ok(messages.messages().await?)
 }
 

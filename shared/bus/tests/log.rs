@@ -1,4 +1,5 @@
 //! The commit log against a real server: fencing, ambiguity, following across kills.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod support;
 
@@ -147,5 +148,23 @@ async fn pending_tells_when_a_reader_has_caught_up() {
     for sequence in 5..=10 {
         let entry = timeout(SOON, tail.next()).await.unwrap().unwrap();
         assert_eq!((entry.sequence, entry.pending), (sequence, 10 - sequence));
+    }
+}
+
+#[tokio::test]
+async fn large_commits_are_replayed_whole() {
+    let server = Server::start();
+    let bus = server.provisioned().await;
+    let log = Log::open(&bus).await.unwrap();
+    let payload =
+        |number: u64| vec![u8::try_from(number % 251).unwrap(); 500_000 + usize::try_from(number).unwrap()];
+    for number in 0..150 {
+        log.append(payload(number), number).await.unwrap();
+    }
+    let mut tail = log.tail(0);
+    for number in 0..150 {
+        let entry = timeout(SOON, tail.next()).await.unwrap().unwrap();
+        assert_eq!((entry.sequence, entry.pending), (number + 1, 149 - number));
+        assert!(entry.payload == payload(number));
     }
 }

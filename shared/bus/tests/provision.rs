@@ -1,4 +1,5 @@
 //! Provisioning and the proof of durability against real servers.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! The other streams against a real server: core messages, inbox, public events, output, artifacts.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod support;
 
@@ -201,6 +202,7 @@ async fn artifacts_come_back_whole_or_not_at_all() {
     objects.put(&digest, bytes.clone()).await.unwrap();
     objects.put(&digest, bytes.clone()).await.unwrap();
     assert!(objects.get(&digest, u64::MAX).await.unwrap() == bytes);
+    assert_eq!(support::chunks(&server, &digest.to_string()).await, 10);
     let error = objects.get(&digest, 5_000_000).await.unwrap_err();
     assert!(matches!(error, ObjectError::TooLarge { bytes: 5_000_001, .. }), "{error:?}");
 

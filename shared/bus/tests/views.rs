@@ -1,4 +1,5 @@
 //! Views against a real server: stamps, deletion, watches across kills.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod support;
 

@@ -1,10 +1,12 @@
 //! A real nats-server for a test: on a free port, in a folder of its own, that can be killed and started again.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 use bus::{Bus, Options};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use tempfile::TempDir;
 
 /// Where the server binary may be, in this order.
@@ -27,6 +29,23 @@ fn collect(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) {
     }
 }
 
+/// Ports below those that the system gives out: a client that keeps trying to connect to one of those, while its server
+/// is down, can end up connected to itself.
+const PORTS: std::ops::Range<u32> = 25_000..32_000;
+
+/// A free port; test processes start looking at different places.
+fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let width = PORTS.end - PORTS.start;
+    loop {
+        let step = std::process::id().wrapping_mul(17).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = u16::try_from(PORTS.start + step % width).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
 /// A running server. It dies with this value.
 pub struct Server {
     child: Option<Child>,
@@ -43,7 +62,7 @@ impl Server {
     /// A server with another configuration; its port and folder are replaced.
     pub fn start_with(config: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let config = config
             .replace("127.0.0.1:4222", &format!("127.0.0.1:{port}"))
             .replace("./js", &folder.path().join("js").display().to_string());
@@ -114,4 +133,10 @@ pub async fn rename_object(server: &Server, from: &str, to: &str) {
     let store = context.get_object_store("KING_ARTIFACTS").await.unwrap();
     let metadata = UpdateMetadata { name: to.to_owned(), ..UpdateMetadata::default() };
     store.update_metadata(from, metadata).await.unwrap();
+}
+
+/// How many chunks an artifact has.
+pub async fn chunks(server: &Server, name: &str) -> usize {
+    let context = async_nats::jetstream::new(async_nats::connect(server.url()).await.unwrap());
+    context.get_object_store("KING_ARTIFACTS").await.unwrap().info(name).await.unwrap().chunks
 }
