@@ -27,13 +27,15 @@ pub enum ApiError {
 
 /// The status of a refusal that only holds for now.
 const STATUS_UNAVAILABLE: u16 = 503;
+/// Refusals that look like passing trouble, but mean that a limit is reached: nothing is stored until it is raised.
+const FULL: [ErrorCode; 2] = [ErrorCode::STREAM_STORE_FAILED, ErrorCode::STORAGE_RESOURCES_EXCEEDED];
 
 impl ApiError {
     /// Whether it may be done all the same.
     pub fn is_ambiguous(&self) -> bool {
         match self {
             Self::Request(error) => error.is_ambiguous(),
-            Self::Refused { status, .. } => *status >= 500,
+            Self::Refused { status, .. } => *status >= 500 && !self.is_full(),
             Self::Unreadable(_) | Self::Client(_) => true,
         }
     }
@@ -49,10 +51,15 @@ impl ApiError {
                 | RequestError::BadSubject { .. }
                 | RequestError::BadHeader(_) => false,
             },
-            Self::Refused { status, .. } => *status == STATUS_UNAVAILABLE,
+            Self::Refused { status, .. } => *status == STATUS_UNAVAILABLE && !self.is_full(),
             Self::Client(_) => true,
             Self::Unreadable(_) => false,
         }
+    }
+
+    /// Whether a limit of the stream or the server is reached.
+    pub fn is_full(&self) -> bool {
+        FULL.iter().any(|code| self.has_code(*code))
     }
 
     /// Whether JetStream refused with this code.

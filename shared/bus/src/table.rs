@@ -83,6 +83,14 @@ impl Table {
         Ok(())
     }
 
+    /// Pairs from a key on, in the order of their keys, at most so many.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn scan(&self, from: impl AsRef<[u8]>, most: usize) -> Result<Vec<Pair>, TableError> {
+        self.inner.store.scan(from.as_ref(), most)
+    }
+
     /// All pairs in the order of their keys.
     ///
     /// # Errors

@@ -181,6 +181,11 @@ async fn a_table_keeps_what_it_was_told() {
     let all = table.all().unwrap();
     assert_eq!(all.len(), 2499);
     assert!(all.is_sorted());
+    let some = table.scan(9u32.to_be_bytes(), 2).unwrap();
+    assert_eq!(
+        some,
+        [(9u32.to_be_bytes().to_vec(), b"9".to_vec()), (10u32.to_be_bytes().to_vec(), b"10".to_vec())]
+    );
     drop(table);
     damage(&folder.path().join("store"));
     let table = Table::open(folder.path()).await.unwrap();

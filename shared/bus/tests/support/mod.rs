@@ -97,6 +97,13 @@ impl Server {
         self.child = Some(child);
     }
 
+    /// Ends it and starts it again with an empty disk.
+    pub fn lose_everything(&mut self) {
+        self.kill();
+        std::fs::remove_dir_all(self.folder.path().join("js")).unwrap();
+        self.restart();
+    }
+
     /// A connection as any client on this machine makes it: without credentials.
     pub async fn connect(&self) -> Bus {
         bus::connect(&self.options(None)).await.unwrap()
