@@ -192,3 +192,45 @@ async fn a_table_keeps_what_it_was_told() {
     assert!(table.set_aside().is_some());
     assert!(table.all().unwrap().is_empty());
 }
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target)
+        } else {
+            std::fs::copy(entry.path(), &target).map(|_| ()).unwrap()
+        }
+    }
+}
+
+#[tokio::test]
+async fn damage_anywhere_never_panics_and_never_changes_an_entry() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = folder.path().join("whole");
+    let outbox = Outbox::open(&whole).await.unwrap();
+    for number in 1..=300 {
+        assert_eq!(outbox.push(entry(number)).unwrap(), number);
+        outbox.barrier().await.unwrap();
+    }
+    drop(outbox);
+    let used = std::fs::read(whole.join("store/db")).unwrap();
+    let end = used.iter().rposition(|byte| *byte != 0).unwrap();
+    for cut in 0..40 {
+        let directory = folder.path().join(format!("damaged-{cut}"));
+        copy(&whole, &directory);
+        let at = end * cut / 40;
+        let mut bytes = used.clone();
+        bytes[at..=(at + cut).min(end)].iter_mut().for_each(|byte| *byte ^= 0xff);
+        std::fs::write(directory.join("store/db"), bytes).unwrap();
+        let outbox = Outbox::open(&directory).await.unwrap();
+        for (number, found) in outbox.pending(usize::MAX).unwrap() {
+            assert_eq!(found, entry(number));
+        }
+        let next = outbox.push("after the damage").unwrap();
+        assert!(next > 300 || outbox.set_aside().is_some(), "number {next} was used before, at {at}");
+        outbox.barrier().await.unwrap();
+    }
+}
