@@ -1,0 +1,102 @@
+//! Golden files: every shape that was ever stored, byte by byte. A stored shape never changes; a new one is a new
+//! schema with a file of its own.
+//!
+//! `UPDATE_GOLDEN=1` writes the files that are missing, and never touches one that is there.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod samples;
+
+use events::{Event, Fact, Kinded, Order, Report, wire};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::collections::BTreeSet;
+use std::fmt::{Debug, Write};
+use std::path::PathBuf;
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden")
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for line in bytes.chunks(32) {
+        line.iter().for_each(|byte| write!(text, "{byte:02x}").unwrap());
+        text.push('\n');
+    }
+    text
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let digits: String = text.split_whitespace().collect();
+    (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect()
+}
+
+/// The file of a shape reads as the value, and the value is written as the file.
+fn compare<T: Serialize + DeserializeOwned + PartialEq + Debug>(name: &str, value: &T) {
+    let path = folder().join(format!("{name}.hex"));
+    if !path.exists() && std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::create_dir_all(folder()).unwrap();
+        std::fs::write(&path, hex(&wire::encode(value))).unwrap();
+    }
+    let stored = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let read: T = wire::decode(&unhex(&stored)).unwrap_or_else(|error| panic!("{name}: {}", error.reason()));
+    assert_eq!(&read, value, "{name} reads as something else");
+    assert_eq!(hex(&wire::encode(value)), stored, "{name} is written differently");
+}
+
+#[test]
+fn every_event_reads_and_writes_as_it_was_stored() {
+    let facts = samples::facts_of_every_kind();
+    let shown: BTreeSet<_> = facts.iter().map(|fact| (fact.kind(), fact.schema())).collect();
+    assert_eq!(shown, Fact::kinds().collect(), "every kind of event has an example");
+    for fact in facts {
+        compare::<Event>(&format!("event.{}.{}", fact.kind(), fact.schema()), &samples::event(fact));
+    }
+}
+
+#[test]
+fn every_report_reads_and_writes_as_it_was_stored() {
+    let news = samples::news_of_every_kind();
+    let shown: BTreeSet<_> = news.iter().map(|news| (news.kind(), news.schema())).collect();
+    assert_eq!(shown, events::News::kinds().collect(), "every kind of report has an example");
+    for news in news {
+        compare::<Report>(&format!("report.{}.{}", news.kind(), news.schema()), &samples::report(news));
+    }
+}
+
+#[test]
+fn every_command_reads_and_writes_as_it_was_queued() {
+    let orders = samples::orders_of_every_kind();
+    let shown: BTreeSet<_> = orders.iter().map(|order| (order.kind(), order.schema())).collect();
+    assert_eq!(shown, Order::kinds().collect(), "every kind of command has an example");
+    for order in orders {
+        let (kind, schema) = (order.kind(), order.schema());
+        let path = folder().join(format!("command.{kind}.{schema}.json"));
+        let mut json = Vec::new();
+        order.serialize_data(&mut serde_json::Serializer::pretty(&mut json)).unwrap();
+        json.push(b'\n');
+        if !path.exists() && std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::create_dir_all(folder()).unwrap();
+            std::fs::write(&path, &json).unwrap();
+        }
+        let stored = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        assert_eq!(wire::Format::Json.decode_order(kind, schema, &stored).unwrap(), order);
+        assert_eq!(
+            String::from_utf8(json).unwrap(),
+            String::from_utf8(stored).unwrap(),
+            "{kind} is written differently"
+        );
+    }
+}
+
+#[test]
+fn no_golden_file_is_left_without_its_shape() {
+    let events = Fact::kinds().map(|(kind, schema)| format!("event.{kind}.{schema}.hex"));
+    let reports = events::News::kinds().map(|(kind, schema)| format!("report.{kind}.{schema}.hex"));
+    let orders = Order::kinds().map(|(kind, schema)| format!("command.{kind}.{schema}.json"));
+    let known: BTreeSet<String> = events.chain(reports).chain(orders).collect();
+    let found =
+        std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(found.collect::<BTreeSet<_>>(), known);
+}

@@ -1,0 +1,277 @@
+//! One example of everything that can be stored, sent or reported, written out by hand, so that a new kind without an
+//! example is missed by the tests.
+
+use events::command::alert::{MailPhase, MailResult};
+use events::command::app::Bundle;
+use events::command::*;
+use events::event::*;
+use events::manifest::{CommandLine, HealthCheck, Manifest, Process, Restart};
+use events::report::{self, PortRange, RegisterServant, Stage};
+use events::*;
+use semver::Version;
+use std::collections::{BTreeMap, BTreeSet};
+use uuid::Uuid;
+
+pub fn app() -> AppName {
+    "shop".parse().unwrap()
+}
+
+pub fn web() -> ProcessName {
+    ProcessName::web()
+}
+
+pub fn instance() -> InstanceId {
+    InstanceId(Uuid::from_u128(0x0192_0000_0000_7000_8000_0000_0000_0001))
+}
+
+pub fn servant() -> ServantId {
+    ServantId(Uuid::from_u128(0x0192_0000_0000_7000_8000_0000_0000_0002))
+}
+
+fn mail() -> Uuid {
+    Uuid::from_u128(0x0192_0000_0000_5000_8000_0000_0000_0003)
+}
+
+fn id() -> CommandId {
+    "deploy-1".parse().unwrap()
+}
+
+fn version() -> Version {
+    Version::new(1, 4, 0)
+}
+
+fn digest() -> Digest {
+    Digest::from_bytes([7; 32])
+}
+
+fn commit() -> CommitHash {
+    CommitHash::from_bytes([9; 20])
+}
+
+fn ports() -> BTreeMap<PortName, u16> {
+    BTreeMap::from([(PortName::http(), 20_000)])
+}
+
+fn refs() -> Vec<RefChange> {
+    vec![RefChange { name: "refs/heads/main".into(), old: None, new: Some(commit()) }]
+}
+
+fn bundle() -> Bundle {
+    Bundle { digest: digest(), whole: true }
+}
+
+fn facts() -> RegisterServant {
+    RegisterServant {
+        servant: servant(),
+        name: "alpha".parse().unwrap(),
+        capabilities: BTreeMap::from([("node".into(), "20.20.2".into())]),
+        ports: PortRange::DEFAULT,
+        cpus: 2,
+        memory_bytes: 24 << 30,
+        boot: "4c4a9281-b3bd-4f25-bb86-6d027da9c4ff".into(),
+    }
+}
+
+pub fn manifest() -> Manifest {
+    let health =
+        HealthCheck { path: Some("/healthz".into()), port: Some(PortName::http()), ..HealthCheck::default() };
+    let server = Process {
+        env: BTreeMap::from([("COLOUR".into(), "green".into())]),
+        health: Some(health),
+        restart: Restart::OnFailure,
+        needs: BTreeMap::from([("node".into(), ">=18".parse().unwrap())]),
+        ..Process::from_command(&web(), CommandLine::Shell("node server.js".into()))
+    };
+    let worker = Process::from_command(
+        &"worker".parse().unwrap(),
+        CommandLine::Exec(vec!["work".into(), "-v".into()]),
+    );
+    Manifest {
+        build: Some(CommandLine::Shell("npm ci".into())),
+        needs: BTreeMap::from([("git".into(), "*".parse().unwrap())]),
+        processes: BTreeMap::from([(web(), server), ("worker".parse().unwrap(), worker)]),
+    }
+}
+
+fn refusal() -> Refusal {
+    Refusal {
+        code: RefusalCode::Unknown,
+        field: "app".into(),
+        rule: "there is none".into(),
+        fix: "push it".into(),
+    }
+}
+
+pub fn facts_of_every_kind() -> Vec<Fact> {
+    let mut facts: Vec<Fact> = app_facts();
+    facts.extend(instance_facts().into_iter().map(Fact::Instance));
+    facts.extend(servant_facts().into_iter().map(Fact::Servant));
+    facts.extend(other_facts());
+    facts
+}
+
+fn app_facts() -> Vec<Fact> {
+    let counts = BTreeMap::from([(web(), 2)]);
+    let apps: [AppEvent; 6] = [
+        AppCreated { app: app() }.into(),
+        AppPushed { app: app(), refs: refs(), bundle: Some(bundle()) }.into(),
+        AppDeployed { app: app(), release: 3, counts: counts.clone() }.into(),
+        AppScaled { app: app(), counts }.into(),
+        AppSettled { app: app(), release: 3 }.into(),
+        AppRemoved { app: app() }.into(),
+    ];
+    apps.into_iter().map(Fact::App).collect()
+}
+
+fn instance_facts() -> Vec<InstanceEvent> {
+    let instance = instance();
+    vec![
+        InstancePlaced {
+            instance,
+            app: app(),
+            process: web(),
+            release: 3,
+            servant: servant(),
+            ports: ports(),
+        }
+        .into(),
+        InstanceStarted { instance, pid: 4711 }.into(),
+        InstanceBecameHealthy { instance }.into(),
+        InstanceBecameUnhealthy { instance, reason: "GET /healthz answered 500".into() }.into(),
+        InstanceCrashed {
+            instance,
+            pid: 4711,
+            exit: Exit::Signal(9),
+            uptime_ms: 812,
+            restart_in_ms: Some(0),
+        }
+        .into(),
+        InstanceFinished { instance, pid: 4711 }.into(),
+        InstanceCrashLooped { instance, crashes: 5, window_ms: 60_000 }.into(),
+        InstanceSteadied { instance }.into(),
+        InstanceFailed { instance, stage: Stage::Build, reason: "npm ERR!".into() }.into(),
+        InstancePortsReplaced { instance, taken: 20_000, ports: ports() }.into(),
+        InstanceRetired { instance, reason: RetireReason::ServantLost }.into(),
+        InstanceStopped { instance }.into(),
+    ]
+}
+
+fn servant_facts() -> Vec<ServantEvent> {
+    let (servant, name) = (servant(), facts().name);
+    vec![
+        ServantJoined { domain: DomainName::default_domain(), facts: facts() }.into(),
+        ServantChanged { domain: DomainName::default_domain(), facts: facts() }.into(),
+        ServantLost { servant, name: name.clone(), silent_ms: 3000 }.into(),
+        ServantReturned { servant, name: name.clone() }.into(),
+        ServantRemoved { servant, name }.into(),
+    ]
+}
+
+fn other_facts() -> Vec<Fact> {
+    let environments = BTreeMap::from([(web(), BTreeMap::from([("A".into(), "1".into())]))]);
+    let values = BTreeMap::from([("COLOUR".into(), "green".into())]);
+    let keys = BTreeSet::from(["COLOUR".into()]);
+    let published = VersionPublished {
+        app: app(),
+        version: version(),
+        commit: Some(commit()),
+        archive: digest(),
+        manifest: manifest(),
+    };
+    let planned = MailPlanned {
+        mail: mail(),
+        incident: format!("crash/{}", instance()),
+        phase: MailPhase::Firing,
+        subject: "[King] FIRING shop/web crashed on alpha".into(),
+        body: "It crashed.\n".into(),
+    };
+    vec![
+        Fact::Version(published.into()),
+        Fact::Release(ReleaseCreated { app: app(), release: 3, version: version(), environments }.into()),
+        Fact::Config(ConfigSet { app: Some(app()), process: None, values }.into()),
+        Fact::Config(ConfigUnset { app: Some(app()), process: Some(web()), keys }.into()),
+        Fact::Command(CommandAccepted { id: id(), command: "app.deploy".into(), release: Some(3) }.into()),
+        Fact::Command(CommandRefused { id: id(), command: "app.deploy".into(), refusal: refusal() }.into()),
+        Fact::Alert(planned.into()),
+        Fact::Alert(MailSent { mail: mail(), via: "smtp://127.0.0.1:25".into() }.into()),
+        Fact::Alert(MailFailed { mail: mail(), reason: "550 no such user".into() }.into()),
+        Fact::King(KingElected { king: KingId(Uuid::from_u128(1)), epoch: 2 }.into()),
+    ]
+}
+
+pub fn event(fact: Fact) -> Event {
+    Event {
+        id: 42,
+        at: Timestamp(1_795_171_626_000),
+        actor: "kingctl:ada".parse().unwrap(),
+        cause: Cause::Command(id()),
+        domain: DomainName::default_domain(),
+        fact,
+    }
+}
+
+pub fn orders_of_every_kind() -> Vec<Order> {
+    let spec = VersionSpec { version: version(), commit: commit(), archive: digest(), manifest: manifest() };
+    let push = PushApp { app: app(), refs: refs(), bundle: Some(bundle()), versions: vec![spec] };
+    let publish = PublishVersion { app: app(), version: version(), archive: digest(), manifest: manifest() };
+    let values = BTreeMap::from([("COLOUR".into(), "green".into())]);
+    let plan = PlanMail {
+        mail: mail(),
+        incident: "servant-lost/alpha".into(),
+        phase: MailPhase::Resolved,
+        subject: "[King] RESOLVED alpha is back".into(),
+        body: "It is back.\n".into(),
+    };
+    vec![
+        Order::App(CreateApp { app: app() }.into()),
+        Order::App(push.into()),
+        Order::App(DeployApp { app: app(), version: version(), count: Some(2), process: Some(web()) }.into()),
+        Order::App(ScaleApp { app: app(), process: None, count: 5 }.into()),
+        Order::App(StopApp { app: app(), process: None }.into()),
+        Order::App(RemoveApp { app: app() }.into()),
+        Order::Version(publish.into()),
+        Order::Config(SetConfig { app: None, process: None, values }.into()),
+        Order::Config(
+            UnsetConfig { app: Some(app()), process: None, keys: BTreeSet::from(["A".into()]) }.into(),
+        ),
+        Order::Servant(RemoveServant { servant: "alpha".parse().unwrap() }.into()),
+        Order::Alert(plan.into()),
+        Order::Alert(RecordMail { mail: mail(), result: MailResult::Sent { via: "file".into() } }.into()),
+    ]
+}
+
+pub fn news_of_every_kind() -> Vec<News> {
+    let instance = instance();
+    let exited = report::Exited {
+        instance,
+        pid: 4711,
+        code: None,
+        signal: Some(9),
+        uptime_ms: 812,
+        restart_in_ms: Some(0),
+    };
+    vec![
+        News::Servant(facts().into()),
+        News::Servant(report::LoseServant { servant: servant(), silent_ms: 3000 }.into()),
+        News::Servant(report::ReturnServant { servant: servant() }.into()),
+        News::Instance(report::Started { instance, pid: 4711 }.into()),
+        News::Instance(report::Ready { instance }.into()),
+        News::Instance(report::Unhealthy { instance, reason: "timed out".into() }.into()),
+        News::Instance(exited.into()),
+        News::Instance(report::Looping { instance, crashes: 5, window_ms: 60_000 }.into()),
+        News::Instance(report::Steady { instance }.into()),
+        News::Instance(report::Failed { instance, stage: Stage::Unpack, reason: "../up".into() }.into()),
+        News::Instance(report::PortTaken { instance, port: 20_000 }.into()),
+        News::Instance(report::Stopped { instance }.into()),
+    ]
+}
+
+pub fn report(news: News) -> Report {
+    Report {
+        id: ReportId { sender: servant().0, epoch: 1_795_171_626_000, number: 7 },
+        at: Timestamp(1_795_171_626_000),
+        actor: "servant:alpha".parse().unwrap(),
+        domain: DomainName::default_domain(),
+        news,
+    }
+}
