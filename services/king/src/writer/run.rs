@@ -59,8 +59,15 @@ pub struct Writer {
     sources: Sources,
     /// A batch of reports that did not fit into the commit that is being collected.
     half_done: Option<ReportWork>,
-    flying: Option<BoxFuture<'static, (Instant, Append, Result<u64, AppendError>)>>,
+    flying: Option<BoxFuture<'static, Landing>>,
     purged: u64,
+}
+
+/// How an append came out, with what is needed to try it again.
+struct Landing {
+    began: Instant,
+    append: Append,
+    result: Result<u64, AppendError>,
 }
 
 /// Where inputs come from.
@@ -221,8 +228,13 @@ impl Writer {
     async fn reports(&mut self, message: Message) {
         match ReportWork::read(message) {
             Ok(work) => self.half_done = Some(work),
-            Err((message, reason)) => {
-                tracing::warn!(subject = message.subject, reason, "batch of reports cannot be read");
+            Err(unreadable) => {
+                let message = unreadable.message;
+                tracing::warn!(
+                    subject = message.subject,
+                    reason = unreadable.reason,
+                    "batch of reports cannot be read"
+                );
                 let verdict = events::answer::ReportAnswer { verdicts: Vec::new() };
                 self.replies.reply(&message, events::wire::encode(&verdict)).await;
             }
@@ -234,7 +246,7 @@ impl Writer {
     async fn continue_reports(&mut self) {
         let Some(mut work) = self.half_done.take() else { return };
         while self.machine.has_room() {
-            let Some(report) = work.next() else {
+            let Some(report) = work.next_report() else {
                 if let Some(ticket) = self.machine.wait(Ticket::Reports(work)) {
                     self.replies.answer(ticket).await;
                 }
@@ -272,10 +284,7 @@ impl Writer {
         }
     }
 
-    async fn landed(
-        &mut self,
-        (began, append, result): (Instant, Append, Result<u64, AppendError>),
-    ) -> Result<(), WriterError> {
+    async fn landed(&mut self, Landing { began, append, result }: Landing) -> Result<(), WriterError> {
         self.flying = None;
         match result {
             Ok(sequence) => {
@@ -349,11 +358,11 @@ fn context() -> Context {
     Context { at: clock::now(), entropy: clock::fresh_id().as_u128() }
 }
 
-fn fly(log: Log, append: Append) -> BoxFuture<'static, (Instant, Append, Result<u64, AppendError>)> {
+fn fly(log: Log, append: Append) -> BoxFuture<'static, Landing> {
     Box::pin(async move {
         let began = Instant::now();
         let result = log.append(append.payload.clone(), append.expected_last).await;
-        (began, append, result)
+        Landing { began, append, result }
     })
 }
 

@@ -111,24 +111,30 @@ pub struct ReportWork {
     verdicts: Vec<Verdict>,
 }
 
+/// A message that is no batch of reports.
+pub struct UnreadableReports {
+    pub message: Message,
+    pub reason: String,
+}
+
 impl ReportWork {
     /// Reads a batch.
     ///
     /// # Errors
     /// Why the message is none.
-    pub fn read(message: Message) -> Result<Self, (Message, String)> {
+    pub fn read(message: Message) -> Result<Self, Box<UnreadableReports>> {
         match Format::MessagePack.decode::<Vec<Report>>(&message.payload) {
             Ok(reports) if reports.len() > REPORTS_PER_BATCH => {
                 let reason = format!("{} reports; at most {REPORTS_PER_BATCH}", reports.len());
-                Err((message, reason))
+                Err(Box::new(UnreadableReports { message, reason }))
             }
             Ok(reports) => Ok(Self { message, reports: reports.into_iter(), verdicts: Vec::new() }),
-            Err(error) => Err((message, error.reason())),
+            Err(error) => Err(Box::new(UnreadableReports { reason: error.reason(), message })),
         }
     }
 
     /// The next report to take.
-    pub fn next(&mut self) -> Option<Report> {
+    pub fn next_report(&mut self) -> Option<Report> {
         self.reports.next()
     }
 
