@@ -110,6 +110,16 @@ impl Memory {
         }
     }
 
+    /// Makes what was changed durable soon, without waiting for it.
+    pub fn flush_aside(&self) {
+        let table = self.table.clone();
+        tokio::spawn(async move {
+            if let Err(error) = table.barrier().await {
+                tracing::error!(%error, "the instance table could not be flushed");
+            }
+        });
+    }
+
     /// Remembers an instance that was found.
     ///
     /// # Errors

@@ -86,6 +86,11 @@ impl Reconciler {
         self.instances.values().filter_map(|instance| instance.deadline(&self.settings)).min()
     }
 
+    /// Whether it holds this instance, in whatever phase.
+    pub fn knows(&self, instance: InstanceId) -> bool {
+        self.instances.contains_key(&instance)
+    }
+
     /// Whether nothing runs and nothing is on its way.
     pub fn is_quiet(&self) -> bool {
         self.instances.values().all(Instance::is_quiet)

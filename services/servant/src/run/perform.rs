@@ -36,9 +36,8 @@ impl Shell {
     }
 
     async fn report(&mut self, news: Vec<InstanceNews>) -> Result<()> {
-        for news in news {
-            self.remember(&news)?;
-            match self.reports.push(News::Instance(news)) {
+        for news in &news {
+            match self.reports.push(News::Instance(news.clone())) {
                 Err(error @ OutboxError::Full { .. }) => {
                     // The instances matter more than the news of them.
                     tracing::error!(%error, "a report is lost");
@@ -46,7 +45,11 @@ impl Shell {
                 other => other?,
             }
         }
-        Ok(self.reports.barrier().await?)
+        self.reports.barrier().await?;
+        // Only now: what is remembered as reported must not be durable before the report is.
+        news.iter().try_for_each(|news| self.remember(news))?;
+        self.memory.flush_aside();
+        Ok(())
     }
 
     /// What was reported is not reported again after a restart.

@@ -14,7 +14,7 @@ use bus::Bus;
 use bus::views::{Views, Watch};
 use events::report::{InstanceNews, Stopped};
 use events::view::{Assignment, Stamped};
-use events::{DomainName, InstanceId, ServantId, ServantName, subject, wire};
+use events::{DomainName, InstanceId, News, ServantId, ServantName, subject, wire};
 use service::Shutdown;
 use service::data::Folder;
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -145,28 +145,24 @@ impl Shell {
             Some(last) => last.stamp < assignment.stamp,
             None => true,
         };
+        let stopping = assignment.view.stopping.clone();
         if is_new {
-            self.stop_unknown(&assignment)?;
             self.memory.assign(assignment, &whole).await?;
         }
+        self.stop_unknown(&stopping).await?;
         self.step(Input::Assigned { specs: whole, broken }).await?;
         self.remove_unused_releases();
         Ok(())
     }
 
-    /// What was assigned once, never could be started, and is assigned no more, is gone as well.
-    fn stop_unknown(&self, next: &Stamped<Assignment>) -> Result<()> {
-        let Some(last) = self.memory.assignment() else {
-            return Ok(());
-        };
-        let wanted: BTreeSet<_> = next.view.instances.iter().map(|instance| instance.instance).collect();
-        for instance in last.view.instances.iter().map(|instance| instance.instance) {
-            if !wanted.contains(&instance)
-                && !self.memory.rows().contains_key(&instance)
-                && !self.leaving.contains(&instance)
-            {
-                self.reports.push(events::News::Instance(InstanceNews::Stopped(Stopped { instance })))?;
-            }
+    /// What shall not run, and nothing is known of here, is gone.
+    async fn stop_unknown(&self, stopping: &[InstanceId]) -> Result<()> {
+        let unknown = stopping.iter().filter(|instance| !self.reconciler.knows(**instance));
+        for instance in unknown.clone() {
+            self.reports.push(News::Instance(InstanceNews::Stopped(Stopped { instance: *instance })))?;
+        }
+        if unknown.count() > 0 {
+            self.reports.barrier().await?;
         }
         Ok(())
     }

@@ -1,0 +1,281 @@
+//! The life of instances under a real servant: start, serve, crash, stop; the servant killed and started again.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod support;
+
+use events::manifest::Restart;
+use events::report::{InstanceNews, Stage};
+use std::time::{Duration, Instant};
+use support::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_is_fetched_started_checked_and_stopped() {
+    let mut kingdom = Kingdom::with_servant(&[]).await;
+    let facts = kingdom.heard().registration().unwrap();
+    assert!(facts.capabilities.contains_key("git"), "{facts:?}");
+    let release = kingdom.release(1, &[("server.py", SERVER)], web("exec python3 server.py")).await;
+    let one = with_port(&release, free_port());
+    let begun = Instant::now();
+    kingdom.assign(&[&release], &[&one]).await;
+    let heard = kingdom.wait("it is ready", |heard| heard.is_ready(one.instance)).await;
+    println!("assignment to ready: {:?}", begun.elapsed());
+    let pid = heard.pids(one.instance)[0];
+    let port = *one.ports.values().next().unwrap();
+    assert_eq!(get(port).await.unwrap(), format!("{pid} {}", one.instance));
+    assert_eq!(processes_of(one.instance), [pid]);
+    kingdom.assign(&[], &[]).await;
+    kingdom.wait("it is stopped", |heard| heard.is_stopped(one.instance)).await;
+    assert!(!lives(pid));
+    let folder = kingdom.instance_folder(one.instance);
+    until("its folder is removed", || !folder.exists()).await;
+    let releases = kingdom.folder().join("releases/hello");
+    until("its release is removed", || !releases.exists()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_instance_is_back_within_fifty_milliseconds() {
+    let mut kingdom = Kingdom::with_servant(&[]).await;
+    let release = kingdom.release(1, &[("server.py", SERVER)], web("exec python3 server.py")).await;
+    let one = with_port(&release, free_port());
+    kingdom.assign(&[&release], &[&one]).await;
+    let heard = kingdom.wait("it is ready", |heard| heard.is_ready(one.instance)).await;
+    let first = heard.pids(one.instance)[0];
+    let begun = Instant::now();
+    signal(first, "KILL");
+    let second = loop {
+        if let Some(pid) = processes_of(one.instance).into_iter().find(|pid| *pid != first) {
+            break pid;
+        }
+        assert!(begun.elapsed() < PATIENCE);
+        tokio::task::yield_now().await;
+    };
+    let elapsed = begun.elapsed();
+    println!("kill to successor: {elapsed:?}");
+    assert!(elapsed < Duration::from_millis(250), "{elapsed:?}");
+    let heard = kingdom.wait("it is ready again", |heard| heard.pids(one.instance).len() == 2).await;
+    assert_eq!(heard.pids(one.instance)[1], second);
+    let exited = heard.of(one.instance).into_iter().find_map(|news| match news {
+        InstanceNews::Exited(news) => Some(news),
+        _ => None,
+    });
+    let exited = exited.unwrap();
+    assert_eq!((exited.pid, exited.signal, exited.restart_in_ms), (first, Some(9), Some(0)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killing_the_servant_keeps_pids_and_loses_no_line() {
+    let mut kingdom = Kingdom::with_servant(&[]).await;
+    let counting = "i=0; while [ $i -lt 4000 ]; do i=$((i+1)); echo out $i; echo err $i >&2; [ $((i % 20)) = 0 ] && sleep 0.01; done; sleep 1000";
+    let release = kingdom.release(1, &[("x", "x")], script(counting)).await;
+    let one = instance(&release);
+    kingdom.assign(&[&release], &[&one]).await;
+    let heard = kingdom.wait("it is started", |heard| !heard.pids(one.instance).is_empty()).await;
+    let pids = heard.pids(one.instance);
+    for lines in [500, 1500, 2500] {
+        kingdom.lines(one.instance, "stdout", lines).await;
+        kingdom.kill_servant();
+        assert!(lives(pids[0]));
+        kingdom.start_servant();
+    }
+    for (output, text) in [("stdout", "out"), ("stderr", "err")] {
+        let lines = kingdom.lines(one.instance, output, 4000).await;
+        let expected = (1..=4000).map(|number| (number, format!("{text} {number}"))).collect();
+        assert_eq!(lines, expected);
+    }
+    assert_eq!(
+        kingdom.wait("registered", |heard| heard.registration().is_some()).await.pids(one.instance),
+        pids
+    );
+    assert!(processes_of(one.instance).contains(&pids[0]));
+    kingdom.assign(&[], &[]).await;
+    kingdom.wait("it is stopped", |heard| heard.is_stopped(one.instance)).await;
+    assert!(processes_of(one.instance).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exit_while_the_servant_is_away_is_reported_once_and_repaired() {
+    let mut kingdom = Kingdom::with_servant(&[]).await;
+    let release = kingdom.release(1, &[("x", "x")], script("echo begin; sleep 1000 & wait")).await;
+    let one = instance(&release);
+    kingdom.assign(&[&release], &[&one]).await;
+    let heard = kingdom.wait("it is ready", |heard| heard.is_ready(one.instance)).await;
+    let pid = heard.pids(one.instance)[0];
+    kingdom.kill_servant();
+    signal(pid, "TERM");
+    until("all of it is gone", || processes_of(one.instance).is_empty()).await;
+    kingdom.start_servant();
+    let heard = kingdom.wait("it runs again", |heard| heard.pids(one.instance).len() == 2).await;
+    let exits: Vec<_> =
+        heard.of(one.instance).into_iter().filter(|news| matches!(news, InstanceNews::Exited(_))).collect();
+    assert!(
+        matches!(&exits[..], [InstanceNews::Exited(news)] if news.pid == pid && news.signal == Some(15)),
+        "{exits:?}"
+    );
+    kingdom.lines(one.instance, "stdout", 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_holder_leaves_no_copy_and_its_instance_comes_back() {
+    let mut kingdom = Kingdom::with_servant(&[]).await;
+    let escaping = "setsid sleep 1000 & sleep 1000";
+    let release = kingdom.release(1, &[("x", "x")], script(escaping)).await;
+    let one = instance(&release);
+    kingdom.assign(&[&release], &[&one]).await;
+    let heard = kingdom.wait("it is started", |heard| !heard.pids(one.instance).is_empty()).await;
+    let first = heard.pids(one.instance)[0];
+    for round in 1..=2 {
+        let before = processes_of(one.instance);
+        let holder = holder_of(&kingdom, one.instance);
+        if round == 2 {
+            kingdom.kill_servant();
+        }
+        signal(holder, "KILL");
+        if round == 2 {
+            kingdom.start_servant();
+        }
+        kingdom.wait("it runs again", |heard| heard.pids(one.instance).len() == round + 1).await;
+        assert!(before.iter().all(|pid| !lives(*pid)), "{before:?}");
+    }
+    assert!(!lives(first));
+    until("one copy", || processes_of(one.instance).len() == 3 || processes_of(one.instance).len() == 2)
+        .await;
+}
+
+fn holder_of(kingdom: &Kingdom, instance: events::InstanceId) -> u32 {
+    let folder = kingdom.instance_folder(instance).display().to_string();
+    let is_holder = |pid: &u32| read(format!("/proc/{pid}/cmdline").as_ref()).contains(&folder);
+    processes().into_iter().find(is_holder).expect("a holder")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopping_takes_the_whole_group_and_what_left_it() {
+    let mut kingdom = Kingdom::with_servant(&[]).await;
+    let stubborn = "trap '' TERM; setsid sh -c 'trap \"\" TERM; sleep 1000' & (sleep 1000 &) ; while true; do sleep 1; done";
+    let mut process = script(stubborn);
+    process.stop_grace_ms = 300;
+    let release = kingdom.release(1, &[("x", "x")], process).await;
+    let one = instance(&release);
+    kingdom.assign(&[&release], &[&one]).await;
+    kingdom.wait("it is ready", |heard| heard.is_ready(one.instance)).await;
+    until("all of it runs", || processes_of(one.instance).len() >= 4).await;
+    let begun = Instant::now();
+    kingdom.assign(&[], &[]).await;
+    kingdom.wait("it is stopped", |heard| heard.is_stopped(one.instance)).await;
+    assert!(begun.elapsed() >= Duration::from_millis(300));
+    assert!(begun.elapsed() < Duration::from_millis(1300), "{:?}", begun.elapsed());
+    assert!(processes_of(one.instance).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_of_a_stranger_is_reported_and_another_is_used() {
+    let mut kingdom = Kingdom::with_servant(&[]).await;
+    let release = kingdom.release(1, &[("server.py", SERVER)], web("exec python3 server.py")).await;
+    let stranger = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = stranger.local_addr().unwrap().port();
+    let mut one = with_port(&release, taken);
+    kingdom.assign(&[&release], &[&one]).await;
+    let is_taken = |news: &InstanceNews| matches!(news, InstanceNews::PortTaken(news) if news.port == taken);
+    let heard = kingdom.wait("the port is taken", |heard| heard.of(one.instance).iter().any(is_taken)).await;
+    assert!(heard.pids(one.instance).is_empty());
+    let other = free_port();
+    one.ports.values_mut().for_each(|port| *port = other);
+    kingdom.assign(&[&release], &[&one]).await;
+    kingdom.wait("it is ready", |heard| heard.is_ready(one.instance)).await;
+    assert!(get(other).await.unwrap().contains(&one.instance.to_string()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn crashes_are_a_loop_once_and_steady_once() {
+    let mut kingdom = Kingdom::with_servant(&["--steady-ms", "300"]).await;
+    // It crashes five times and then stays.
+    let crashing =
+        "n=$(cat count 2>/dev/null || echo 0); echo $((n+1)) > count; [ $n -ge 5 ] && sleep 1000; exit 3";
+    let release = kingdom.release(1, &[("x", "x")], script(crashing)).await;
+    let one = instance(&release);
+    kingdom.assign(&[&release], &[&one]).await;
+    let is_steady = |news: &InstanceNews| matches!(news, InstanceNews::Steady(_));
+    let heard = kingdom.wait("it is steady", |heard| heard.of(one.instance).iter().any(is_steady)).await;
+    let news = heard.of(one.instance);
+    let waits: Vec<_> = news
+        .iter()
+        .filter_map(|news| match news {
+            InstanceNews::Exited(news) => Some((news.code, news.restart_in_ms.unwrap())),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(waits, [(Some(3), 0), (Some(3), 100), (Some(3), 200), (Some(3), 400), (Some(3), 800)]);
+    let loops = news.iter().filter(|news| matches!(news, InstanceNews::Looping(_))).count();
+    assert_eq!((loops, news.iter().filter(|news| is_steady(news)).count()), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_done_stays_done() {
+    let mut kingdom = Kingdom::with_servant(&[]).await;
+    let mut process = script("echo done");
+    process.restart = Restart::OnFailure;
+    let release = kingdom.release(1, &[("x", "x")], process).await;
+    let one = instance(&release);
+    kingdom.assign(&[&release], &[&one]).await;
+    let is_done = |news: &InstanceNews| matches!(news, InstanceNews::Exited(news) if news.code == Some(0) && news.restart_in_ms.is_none());
+    kingdom.wait("it is done", |heard| heard.of(one.instance).iter().any(is_done)).await;
+    kingdom.kill_servant();
+    kingdom.start_servant();
+    let two = instance(&release);
+    kingdom.assign(&[&release], &[&one, &two]).await;
+    let heard = kingdom.wait("the other is done", |heard| heard.of(two.instance).iter().any(is_done)).await;
+    assert_eq!(heard.of(one.instance).iter().filter(|news| is_done(news)).count(), 1);
+    assert_eq!(heard.pids(one.instance).len(), 1);
+    assert_eq!(kingdom.lines(one.instance, "stdout", 1).await[&1], "done");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_started_fails_with_its_stage() {
+    let mut kingdom = Kingdom::with_servant(&[]).await;
+    let mut failing = kingdom.release(1, &[("x", "x")], script("true")).await;
+    failing.build = Some(events::manifest::CommandLine::Shell("echo making; echo broken >&2; exit 4".into()));
+    let hostile = hostile_archive();
+    let hostile = kingdom.release_of(2, &hostile, script("true")).await;
+    let mut missing = kingdom.release(3, &[("x", "y")], script("true")).await;
+    missing.archive = events::Digest::of(b"never stored");
+    let mut no_program = script("true");
+    no_program.command = events::manifest::CommandLine::Exec(vec!["./nothing".into()]);
+    let no_program = kingdom.release(4, &[("x", "z")], no_program).await;
+    let releases = [&failing, &hostile, &missing, &no_program];
+    let instances = releases.map(instance);
+    kingdom.assign(&releases, &[&instances[0], &instances[1], &instances[2], &instances[3]]).await;
+    let expected = [
+        (Stage::Build, "broken"),
+        (Stage::Unpack, "evil"),
+        (Stage::Fetch, "not in the store"),
+        (Stage::Start, "No such file"),
+    ];
+    for (instance, (stage, words)) in instances.iter().zip(expected) {
+        let is_so = |news: &InstanceNews| matches!(news, InstanceNews::Failed(news) if news.stage == stage && news.reason.contains(words));
+        kingdom.wait(words, |heard| heard.of(instance.instance).iter().any(is_so)).await;
+    }
+    assert!(!kingdom.folder().join("releases/hello/evil").exists());
+}
+
+fn hostile_archive() -> Vec<u8> {
+    let mut header = tar::Header::new_gnu();
+    header.as_old_mut().name[..7].copy_from_slice(b"../evil");
+    header.set_size(0);
+    header.set_mode(0o644);
+    header.set_cksum();
+    let mut builder = tar::Builder::new(Vec::new());
+    builder.append(&header, &b""[..]).unwrap();
+    zstd::encode_all(&builder.into_inner().unwrap()[..], 3).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_is_built_once_for_all_its_instances() {
+    let mut kingdom = Kingdom::with_servant(&[]).await;
+    let mut release = kingdom.release(1, &[("x", "x")], script("cat built; sleep 1000")).await;
+    release.build = Some(events::manifest::CommandLine::Shell("echo once >> built; sleep 0.2".into()));
+    let instances = [(); 3].map(|()| instance(&release));
+    kingdom.assign(&[&release], &[&instances[0], &instances[1], &instances[2]]).await;
+    for instance in &instances {
+        kingdom.wait("it is ready", |heard| heard.is_ready(instance.instance)).await;
+        assert_eq!(kingdom.lines(instance.instance, "stdout", 1).await[&1], "once");
+    }
+}
