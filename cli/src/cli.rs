@@ -35,6 +35,7 @@ pub struct Cli {
 
 /// Flags that every noun takes.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Global options")]
 pub struct Globals {
     /// The NATS server. Only loopback addresses are taken.
     #[arg(long, global = true, env = "KING_NATS", value_name = "URL", default_value = "nats://127.0.0.1:4222", value_parser = service::loopback::parse_url)]
