@@ -1,0 +1,54 @@
+"""A real SMTP server for tests: prints its port, then each mail that it takes as a line of JSON.
+
+Arguments: --refuse N (451 to the first N mails), --reset N (takes the first N mails and cuts the connection
+instead of saying so), --unknown ADDRESS (550 to this recipient).
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+
+from aiosmtpd.smtp import SMTP
+
+
+class Handler:
+    def __init__(self, arguments):
+        self.refuse, self.reset, self.unknown = arguments.refuse, arguments.reset, arguments.unknown
+
+    async def handle_RCPT(self, server, session, envelope, address, options):
+        if address == self.unknown:
+            return "550 5.1.1 nobody of that name"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server, session, envelope):
+        if self.refuse > 0:
+            self.refuse -= 1
+            say({"refused": envelope.rcpt_tos})
+            return "451 4.3.0 busy, come back later"
+        say({"to": envelope.rcpt_tos, "from": envelope.mail_from, "data": envelope.content.decode()})
+        if self.reset > 0:
+            self.reset -= 1
+            server.transport.abort()
+        return "250 2.0.0 taken"
+
+
+def say(value):
+    print(json.dumps(value), flush=True)
+
+
+async def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--refuse", type=int, default=0)
+    parser.add_argument("--reset", type=int, default=0)
+    parser.add_argument("--unknown")
+    handler = Handler(parser.parse_args())
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: SMTP(handler, hostname="test", loop=loop), "127.0.0.1", 0)
+    say({"port": server.sockets[0].getsockname()[1]})
+    # Ends with the test: its standard input is closed then.
+    await loop.run_in_executor(None, sys.stdin.read)
+
+
+asyncio.run(main())
