@@ -1,1 +1,19 @@
-//! placeholder
+//! What the tests of a whole kingdom share: real processes in a temporary folder, real clients, and ways to look.
+//!
+//! A newcomer reads [`kingdom`] first, then one of the tests, best `tests/story.rs`. Nothing here is mocked; nothing
+//! sleeps but [`wait`].
+
+pub mod wait;
+pub mod programs;
+pub mod ports;
+pub mod process;
+pub mod strays;
+pub mod nats;
+pub mod client;
+pub mod http;
+pub mod command;
+pub mod repository;
+pub mod apps;
+pub mod kingdom;
+
+pub use kingdom::{Kingdom, Plan};

@@ -1,0 +1,277 @@
+//! A whole kingdom of real processes in a temporary folder, for one test alone. When it is dropped nothing of it runs
+//! any more; when the test failed, what its services said is printed first.
+
+use crate::apps::File;
+use crate::client::Client;
+use crate::command::{Ended, run};
+use crate::nats::{Server, Syncing};
+use crate::ports::Ports;
+use crate::process::{Process, clean_environment};
+use crate::repository::Repository;
+use crate::{http, programs, strays, wait};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+use tokio::process::Command;
+
+/// Lines of each service's log that a failed test prints.
+const LAST_LINES: usize = 60;
+
+/// What a kingdom shall be like.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub servants: u16,
+    /// Further flags of the King.
+    pub king: Vec<String>,
+    /// Further flags of the Alerter.
+    pub alerter: Vec<String>,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self { servants: 1, king: Vec::new(), alerter: vec!["--resolve-after-ms".into(), "1500".into()] }
+    }
+}
+
+/// A kingdom that runs.
+pub struct Kingdom {
+    // The fields are dropped in this order: processes before their folder.
+    services: BTreeMap<String, Process>,
+    nats: Server,
+    pub client: Client,
+    pub ports: Ports,
+    servants: u16,
+    folder: TempDir,
+}
+
+impl Kingdom {
+    /// Starts one with one servant.
+    pub async fn start() -> Self {
+        Self::with(Plan::default()).await
+    }
+
+    /// Starts one as planned, and waits until every servant has joined.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub async fn with(plan: Plan) -> Self {
+        let folder = tempfile::Builder::new().prefix("kt-").tempdir().expect("a temporary folder");
+        let logs = folder.path().join("log");
+        std::fs::create_dir(&logs).expect("the test's folder can be written");
+        let ports = Ports::reserve();
+        let mut nats = Server::prepare(folder.path(), &logs, ports.nats(), Syncing::Always);
+        nats.start().await;
+        let client = Client::connect(&nats.url()).await;
+        let mut kingdom =
+            Self { services: BTreeMap::new(), nats, client, ports, servants: plan.servants, folder };
+        kingdom.add_all(&plan);
+        kingdom.start_service("king");
+        kingdom.is_ready().await;
+        let others: Vec<String> = kingdom.services.keys().filter(|name| *name != "king").cloned().collect();
+        others.iter().for_each(|name| kingdom.start_service(name));
+        kingdom.all_servants_live().await;
+        kingdom
+    }
+
+    fn add_all(&mut self, plan: &Plan) {
+        let mut king = vec![
+            OsString::from("--http"),
+            self.ports.http().to_string().into(),
+            "--nats-system-password-file".into(),
+            self.nats.password_file.clone().into(),
+        ];
+        king.extend(plan.king.iter().map(OsString::from));
+        self.add("king", "king", king);
+        self.add("foreman", "foreman", vec![]);
+        self.add("alerter", "alerter", plan.alerter.iter().map(OsString::from).collect());
+        for index in 0..plan.servants {
+            let (name, range) = (format!("s{}", index + 1), self.ports.of_servant(index, plan.servants));
+            self.add(&name, "servant", servant_flags(&name, range));
+        }
+    }
+
+    fn add(&mut self, name: &str, program: &str, flags: Vec<OsString>) {
+        let process = self.service_process(name, program, self.folder.path(), flags);
+        self.services.insert(name.to_owned(), process);
+    }
+
+    /// A further program of this kingdom that is not started and not kept by it.
+    pub fn service_process(
+        &self,
+        name: &str,
+        program: &str,
+        data: &Path,
+        flags: impl IntoIterator<Item = OsString>,
+    ) -> Process {
+        let common = ["--nats".into(), self.nats.url().into(), "--data".into(), data.as_os_str().to_owned()];
+        let arguments = common.into_iter().chain(flags);
+        Process::new(name, &self.path().join("log"), programs::kingdom(program), arguments)
+    }
+
+    /// The folder of everything: data, logs, repositories.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Where NATS clients connect.
+    pub fn nats_url(&self) -> String {
+        self.nats.url()
+    }
+
+    /// The ports of the first servant, both ends included.
+    pub fn servant_ports(&self) -> (u16, u16) {
+        self.ports.of_servant(0, self.servants)
+    }
+
+    fn process(&mut self, name: &str) -> &mut Process {
+        if name == "nats" {
+            return &mut self.nats.process;
+        }
+        self.services.get_mut(name).unwrap_or_else(|| panic!("there is no service {name}"))
+    }
+
+    /// Starts a service; does not wait until it serves.
+    pub fn start_service(&mut self, name: &str) {
+        self.process(name).start();
+    }
+
+    /// Kills a service with SIGKILL. What it has started lives on.
+    pub fn kill9(&mut self, name: &str) {
+        self.process(name).kill9();
+    }
+
+    /// Starts a service that was killed, and waits until it serves.
+    pub async fn restart(&mut self, name: &str) {
+        self.start_service(name);
+        match name {
+            "nats" => self.nats.greets().await,
+            "king" => self.is_ready().await,
+            _ => {}
+        }
+    }
+
+    /// What a service has said so far.
+    pub fn said(&mut self, name: &str) -> String {
+        self.process(name).output()
+    }
+
+    /// Waits until the King takes commands.
+    pub async fn is_ready(&self) {
+        wait::until("the King is ready", async || {
+            let answer = http::get(self.ports.http(), "/readyz").await.map_err(|error| error.to_string())?;
+            wait::holds(answer.status == 200, || format!("{} {}", answer.status, answer.body))
+        })
+        .await;
+    }
+
+    /// Waits until every servant of the plan has joined and is not lost.
+    pub async fn all_servants_live(&self) {
+        wait::until("every servant lives", async || {
+            let servants = self.client.ask("servant.ls", json!({})).await?;
+            let live = servants.iter().filter(|servant| servant["lost"] == false).count();
+            wait::holds(live == usize::from(self.servants), || format!("{servants:?}"))
+        })
+        .await;
+    }
+
+    /// The address of an app's Git remote.
+    pub fn remote(&self, app: &str) -> String {
+        format!("http://{}/git/{app}.git", self.ports.http())
+    }
+
+    /// A repository with these files, its remote set to the app of the same name.
+    pub async fn repository(&self, app: &str, files: &[File]) -> Repository {
+        let path: PathBuf = self.path().join("repositories").join(app);
+        Repository::create(&path, &self.remote(app), files).await
+    }
+
+    /// Runs `kingctl`.
+    pub async fn kingctl(&self, arguments: &[&str]) -> Ended {
+        let mut command = Command::new(programs::kingdom("kingctl"));
+        command.args(arguments).env_clear().envs(clean_environment());
+        command.env("KING_NATS", self.nats.url()).env("USER", "tester").current_dir(self.path());
+        run(command).await
+    }
+
+    /// Runs `kingctl … -o json`, which must succeed, and parses what it prints.
+    pub async fn kingctl_json(&self, arguments: &[&str]) -> Value {
+        let printed = self.kingctl(&[arguments, &["-o", "json"]].concat()).await.success();
+        serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{error} in {printed}"))
+    }
+
+    /// Pushes an app as version 1.0.0, deploys so many instances of its main process, and waits until they run.
+    pub async fn deploy(&self, app: &str, files: &[File], count: u32) -> Repository {
+        let repository = self.repository(app, files).await;
+        repository.publish("v1.0.0").await;
+        let target = format!("{app}@1.0.0");
+        self.kingctl(&["app", "deploy", &target, "--count", &count.to_string(), "--wait"]).await.success();
+        repository
+    }
+
+    /// The instances of an app.
+    pub async fn instances(&self, app: &str) -> Vec<Value> {
+        self.client.query("instance.ls", json!({ "app": app })).await
+    }
+
+    /// Waits until an app is as it shall be.
+    pub async fn settled(&self, app: &str) {
+        wait::until(&format!("{app} is settled"), async || {
+            let item = self.client.ask("app.show", json!({ "app": app })).await?.remove(0);
+            wait::holds(item["phase"] == "settled", || item.to_string())
+        })
+        .await;
+    }
+
+    /// How often each instance runs on this machine, and as which process.
+    pub fn runs(&self) -> BTreeMap<String, Vec<u32>> {
+        strays::runs(self.path())
+    }
+
+    /// The mails that were written to files, oldest first.
+    pub fn mails(&self) -> Vec<String> {
+        let Ok(entries) = std::fs::read_dir(self.path().join("alerter/mail")) else { return Vec::new() };
+        let mut paths: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == "eml"));
+        paths.sort();
+        paths.iter().filter_map(|path| std::fs::read_to_string(path).ok()).collect()
+    }
+
+    /// Waits until there is a mail that holds all these words in its headers.
+    pub async fn mail_about(&self, words: &[&str]) -> String {
+        wait::until(&format!("a mail tells of {words:?}"), async || {
+            let fits = |mail: &String| {
+                let head = mail.split("\r\n\r\n").next().unwrap_or_default().replace("\r\n ", " ");
+                words.iter().all(|word| head.contains(word))
+            };
+            let mails = self.mails();
+            let subject = |mail: &String| {
+                mail.lines().find(|line| line.starts_with("Subject:")).unwrap_or("?").to_owned()
+            };
+            let subjects: Vec<_> = mails.iter().map(subject).collect();
+            mails.into_iter().find(fits).ok_or_else(|| format!("the mails are {subjects:?}"))
+        })
+        .await
+    }
+}
+
+/// The flags of a servant.
+pub fn servant_flags(name: &str, (first, last): (u16, u16)) -> Vec<OsString> {
+    vec!["--name".into(), name.into(), "--ports".into(), format!("{first}-{last}").into()]
+}
+
+impl Drop for Kingdom {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for process in self.services.values().chain([&self.nats.process]) {
+                let output = process.output();
+                let lines: Vec<&str> = output.lines().collect();
+                let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
+                eprintln!("\n===== the last lines of {} =====\n{}", process.name, last.join("\n"));
+            }
+        }
+        self.services.clear();
+        strays::kill_all(self.folder.path());
+    }
+}

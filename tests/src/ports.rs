@@ -1,0 +1,66 @@
+//! Ports of a test: a block that no other test on this machine uses at the same time, below the ephemeral ports.
+
+use std::fs::{File, OpenOptions};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+
+const FIRST: u16 = 10_000;
+const BLOCK: u16 = 40;
+const BLOCKS: u16 = 240;
+
+/// A block of ports, held until this value is dropped.
+#[derive(Debug)]
+pub struct Ports {
+    first: u16,
+    _lock: File,
+}
+
+impl Ports {
+    /// Reserves a block.
+    ///
+    /// # Panics
+    /// When all are in use.
+    pub fn reserve() -> Self {
+        let folder = std::env::temp_dir().join("king-test-ports");
+        std::fs::create_dir_all(&folder).expect("the temporary folder can be written");
+        let start =
+            u16::try_from(std::process::id() % u32::from(BLOCKS)).expect("below the number of blocks");
+        for index in (0..BLOCKS).map(|step| (start + step) % BLOCKS) {
+            let path = folder.join(index.to_string());
+            let lock = OpenOptions::new().write(true).create(true).truncate(false).open(path);
+            let first = FIRST + index * BLOCK;
+            if let Ok(lock) = lock
+                && lock.try_lock().is_ok()
+                && (first..first + BLOCK).all(is_free)
+            {
+                return Self { first, _lock: lock };
+            }
+        }
+        panic!("every block of test ports is in use; see {}", folder.display());
+    }
+
+    /// For nats-server.
+    pub fn nats(&self) -> u16 {
+        self.first
+    }
+
+    /// For the King's HTTP.
+    pub fn http(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.first + 1).into()
+    }
+
+    /// For a server of the test's own.
+    pub fn spare(&self) -> u16 {
+        self.first + 2
+    }
+
+    /// For the instances of servant `index` of so many, both ends included.
+    pub fn of_servant(&self, index: u16, of: u16) -> (u16, u16) {
+        let each = (BLOCK - 4) / of;
+        let first = self.first + 4 + index * each;
+        (first, first + each - 1)
+    }
+}
+
+fn is_free(port: u16) -> bool {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+}
