@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use bus::outbox::{Bounds, Outbox, OutboxError};
+use bus::store::StoreError;
 use bus::table::Table;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -233,4 +234,16 @@ async fn damage_anywhere_never_panics_and_never_changes_an_entry() {
         assert!(next > 300 || outbox.set_aside().is_some(), "number {next} was used before, at {at}");
         outbox.barrier().await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_store_in_use_is_named_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let outbox = Outbox::open(folder.path()).await.unwrap();
+    outbox.push("kept").unwrap();
+    outbox.barrier().await.unwrap();
+    let error = Outbox::open(folder.path()).await.unwrap_err();
+    assert!(matches!(error, OutboxError::Store(StoreError::InUse { .. })), "{error:?}");
+    assert!(error.to_string().contains("is the same service running twice?"), "{error}");
+    assert_eq!(outbox.pending(2).unwrap().len(), 1);
 }
