@@ -1,9 +1,10 @@
 //! Effects: what the King writes for others from confirmed events. Each is safe to repeat and picks up where the
 //! stored result ends.
 
-use crate::http::Metrics;
+use crate::http::{Metrics, Readiness};
 use crate::kingdom::Kingdom;
 use bus::Bus;
+use bus::inbox::Inbox;
 use bus::public_events::{PublicEventError, Publisher};
 use bus::views::{ViewError, Views};
 use events::subject::{assignment_key, domain_key};
@@ -17,6 +18,10 @@ use std::time::Duration;
 
 /// Most events that are handed to the publisher at once.
 const PUBLISH_AT_ONCE: usize = 1024;
+/// How often worked-off messages of the inbox are forgotten.
+const PURGE_INTERVAL: Duration = Duration::from_secs(60);
+/// How often the link to NATS is looked at.
+const LINK_CHECK: Duration = Duration::from_millis(250);
 /// How long to wait before something that failed is tried again.
 const RETRY_DELAY: Duration = Duration::from_millis(250);
 
@@ -106,6 +111,48 @@ pub async fn publish_events(bus: Bus, kingdom: Kingdom, metrics: Arc<Metrics>, s
         }
         if rest(&shutdown).await.is_break() {
             return;
+        }
+    }
+}
+
+/// Forgets the messages of the inbox that stored commits have worked off.
+pub async fn purge_inbox(bus: Bus, kingdom: Kingdom, shutdown: Shutdown) {
+    let mut purged = 0;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(PURGE_INTERVAL) => {}
+            () = shutdown.requested() => return,
+        }
+        let done = kingdom.read(|state| state.inbox);
+        if done == purged {
+            continue;
+        }
+        let result = async { Inbox::open(&bus).await?.purge_up_to(done).await }.await;
+        match result {
+            Ok(()) => purged = done,
+            Err(error) => {
+                tracing::warn!(reason = service::chain(&error), "inbox was not purged; tried again later")
+            }
+        }
+    }
+}
+
+/// Says in the readiness whether NATS can be reached.
+pub async fn watch_link(bus: Bus, readiness: Readiness, shutdown: Shutdown) {
+    let code = "bus-unreachable";
+    let mut check = tokio::time::interval(LINK_CHECK);
+    while !shutdown.is_requested() {
+        tokio::select! {
+            _ = check.tick() => {}
+            () = shutdown.requested() => return,
+        }
+        let blocked = readiness.reasons().iter().any(|reason| reason.code == code);
+        match (bus.is_connected(), blocked) {
+            (true, true) => readiness.clear(code),
+            (false, false) => {
+                readiness.block(code, "the link to NATS is down; the King connects again by itself")
+            }
+            (true, false) | (false, true) => {}
         }
     }
 }

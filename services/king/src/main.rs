@@ -23,6 +23,7 @@ fn main() -> ExitCode {
 #[tokio::main]
 async fn run(args: &Args) -> anyhow::Result<()> {
     telemetry::init("king", &args.common)?;
+    service::files::raise_limit();
     let shutdown = Shutdown::on_signal()?;
     serve(args, &shutdown).await?;
     tracing::info!("stopped");

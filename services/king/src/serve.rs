@@ -10,6 +10,11 @@ use crate::kingdom::Kingdom;
 use crate::queries::{self, Queries};
 use crate::writer::run::Parts as WriterParts;
 use crate::writer::{Writer, WriterError};
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::http::header::RETRY_AFTER;
+use axum::middleware::{self, Next};
+use axum::response::IntoResponse;
 use bus::connect::SubscribeError;
 use bus::log::Log;
 use bus::objects::{ObjectError, Objects};
@@ -92,7 +97,8 @@ pub async fn serve(args: &Args, shutdown: &Shutdown) -> Result<(), KingError> {
         hooks.await;
         Ok(())
     });
-    let router = http_router(&kingdom, &readiness, &metrics, &queries, shutdown).merge(remote.router());
+    let router =
+        http_router(&kingdom, &readiness, &metrics, &queries, shutdown).merge(git_router(remote, &readiness));
     spawn_http(&mut tasks, listener, router, metrics.clone(), shutdown);
 
     let elected = election::take_over(&log, king).await?;
@@ -111,6 +117,8 @@ pub async fn serve(args: &Args, shutdown: &Shutdown) -> Result<(), KingError> {
     let stop = shutdown.clone();
     tasks.spawn(async move { Ok(queries.run(stop).await?) });
     tasks.spawn(run_views(bus.clone(), kingdom.clone(), metrics.clone(), shutdown.clone()));
+    tasks.spawn(run_purger(bus.clone(), kingdom.clone(), shutdown.clone()));
+    tasks.spawn(run_link_watch(bus.clone(), readiness.clone(), shutdown.clone()));
     tasks.spawn(run_publisher(bus, kingdom, metrics, shutdown.clone()));
     readiness.clear("starting");
     tracing::info!(http = %args.http, data = %folder.path().display(), "ready");
@@ -153,6 +161,16 @@ async fn run_views(
     Ok(effects::write_views(bus, kingdom, metrics, shutdown).await?)
 }
 
+async fn run_purger(bus: Bus, kingdom: Kingdom, shutdown: Shutdown) -> Result<(), KingError> {
+    effects::purge_inbox(bus, kingdom, shutdown).await;
+    Ok(())
+}
+
+async fn run_link_watch(bus: Bus, readiness: Readiness, shutdown: Shutdown) -> Result<(), KingError> {
+    effects::watch_link(bus, readiness, shutdown).await;
+    Ok(())
+}
+
 async fn run_publisher(
     bus: Bus,
     kingdom: Kingdom,
@@ -179,6 +197,23 @@ async fn git_remote(
         Arc::new(move |app: &AppName| kingdom.read(|state| state.apps.get(app).map(repository)));
     let objects = Objects::open(bus).await?;
     Ok(Arc::new(Remote::new(options, bus.clone(), objects, repositories).await?))
+}
+
+/// Git's routes, closed until the log has been read: before, no repository is known and each would look new.
+fn git_router(remote: Arc<Remote>, readiness: &Readiness) -> axum::Router {
+    let readiness = readiness.clone();
+    remote.router().layer(middleware::from_fn(move |request: Request, next: Next| {
+        let reasons = readiness.reasons();
+        async move {
+            match reasons.first() {
+                Some(reason) => {
+                    let text = format!("the King is not ready: {}; try again in a moment\n", reason.detail);
+                    (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "1")], text).into_response()
+                }
+                None => next.run(request).await,
+            }
+        }
+    }))
 }
 
 fn repository(app: &realm::state::App) -> RepositoryState {

@@ -9,6 +9,7 @@ pub mod data;
 pub mod identity;
 pub mod clock;
 pub mod chain;
+pub mod files;
 
 pub use args::CommonArgs;
 pub use chain::chain;

@@ -4,7 +4,6 @@ use super::cgi::{Call, CgiError};
 use super::reception::Ticket;
 use super::{Remote, RepositoryState};
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};

@@ -67,13 +67,23 @@ pub fn parse(text: &str) -> Result<Node, ManifestProblem> {
 fn problem(error: &serde_saphyr::Error) -> ManifestProblem {
     let error = error.without_snippet();
     let place = error.location().map_or(Place::START, place);
-    let text = error.to_string();
-    // The library says the place again at the end of its message.
-    let reason = match text.rfind(" at line ") {
-        Some(end) => text[..end].to_owned(),
-        None => text.lines().next().unwrap_or("is not YAML").to_owned(),
-    };
-    ManifestProblem { file: KING_YAML, place, reason }
+    ManifestProblem { file: KING_YAML, place, reason: reason(error) }
+}
+
+fn reason(error: &serde_saphyr::Error) -> String {
+    use serde_saphyr::Error;
+    match error {
+        Error::DuplicateMappingKey { key: Some(key), .. } => format!("the key {key:?} stands here twice"),
+        Error::Budget { .. } => {
+            format!("is too large: at most one document, {NODES} values and keys, {DEPTH} levels deep")
+        }
+        // The library has many more; its own words end with the place, which is said already.
+        other => {
+            let text = other.to_string();
+            let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason);
+            text.lines().next().unwrap_or("is not YAML").to_owned()
+        }
+    }
 }
 
 fn place(location: Location) -> Place {

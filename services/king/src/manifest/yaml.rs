@@ -169,7 +169,7 @@ fn count(node: &Node) -> Found<u32> {
             wrong(node.place, format!("{number} is no count; write a whole number from 0 upward"))
         }),
         Value::Nothing | Value::Text(_) | Value::List(_) | Value::Map(_) => {
-            Err(wrong(node.place, format!("is {}; write a whole number", kind(node))))
+            Err(wrong(node.place, format!("the count is {}; write a whole number", kind(node))))
         }
     }
 }
@@ -250,7 +250,10 @@ fn located(error: &ManifestError, root: &Node) -> ManifestProblem {
             None => break,
         }
     }
-    wrong(node.place, format!("{} {}", error.field.replace("_ms", ""), error.rule))
+    match error.field.strip_suffix("_ms") {
+        Some(field) => wrong(node.place, format!("{field} {} milliseconds", error.rule)),
+        None => wrong(node.place, error.to_string()),
+    }
 }
 
 fn child<'a>(node: &'a Node, key: &str) -> Option<&'a Node> {

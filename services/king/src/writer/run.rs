@@ -10,6 +10,7 @@ use bus::inbox::{Inbox, InboxError};
 use bus::log::{AppendError, Log};
 use bus::message::{Message, Subscription};
 use bus::tail::{Entry, Tail, TailError};
+use events::limits::EVENTS_PER_INPUT;
 use events::subject::{COMMANDS, REPORTS};
 use events::wire::Format;
 use events::{Answer, Command, CommandId, Outcome, Verdict};
@@ -23,8 +24,8 @@ use tokio::time::{Interval, MissedTickBehavior};
 
 /// How often work that is left over is continued.
 const TICK: Duration = Duration::from_secs(1);
-/// How many worked-off messages the inbox keeps before they are purged.
-const PURGE_EVERY: u64 = 1000;
+/// A tick that yields so many events is followed by the next at once.
+const MUCH_WORK: u64 = EVENTS_PER_INPUT as u64 / 2;
 
 /// Why the writer ended before it was told to.
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +61,6 @@ pub struct Writer {
     /// A batch of reports that did not fit into the commit that is being collected.
     half_done: Option<ReportWork>,
     flying: Option<BoxFuture<'static, Landing>>,
-    purged: u64,
 }
 
 /// How an append came out, with what is needed to try it again.
@@ -124,7 +124,6 @@ impl Writer {
             sources,
             half_done: None,
             flying: None,
-            purged: done,
         })
     }
 
@@ -162,7 +161,7 @@ impl Writer {
             Arrival::Command(message) => self.command(message).await,
             Arrival::Reports(message) => self.reports(message).await,
             Arrival::Queued(entry) => self.queued(&entry),
-            Arrival::Tick => self.tick().await,
+            Arrival::Tick => self.tick(),
         }
         Ok(())
     }
@@ -262,16 +261,15 @@ impl Writer {
         self.half_done = Some(work);
     }
 
-    async fn tick(&mut self) {
-        if !self.machine.state().unsettled.is_empty() {
-            self.machine.take(&Input::Tick, &context());
+    /// Continues what was left over; at once again while there is much of it.
+    fn tick(&mut self) {
+        if self.machine.state().unsettled.is_empty() {
+            return;
         }
-        let done = self.kingdom.read(|state| state.inbox);
-        if done >= self.purged + PURGE_EVERY {
-            match self.inbox.purge_up_to(done).await {
-                Ok(()) => self.purged = done,
-                Err(error) => tracing::warn!(%error, up_to = done, "inbox was not purged; tried again later"),
-            }
+        let before = self.machine.state().last;
+        self.machine.take(&Input::Tick, &context());
+        if self.machine.state().last - before >= MUCH_WORK {
+            self.sources.tick.reset_immediately();
         }
     }
 
@@ -335,9 +333,12 @@ impl Replies {
         }
     }
 
-    /// Whoever asked may be gone, or the link down: the outcome is stored and can be asked for.
+    /// Whoever asked may be gone, or the link down: the outcome is stored and can be asked for. So the writer never
+    /// waits for a link to come back.
     async fn reply(&self, message: &Message, payload: Vec<u8>) {
-        if let Err(error) = self.0.answer(message, payload).await {
+        if !self.0.is_connected() {
+            tracing::debug!(subject = message.subject, "answer was not sent: the link to NATS is down");
+        } else if let Err(error) = self.0.answer(message, payload).await {
             tracing::warn!(%error, subject = message.subject, "answer was not sent");
         }
     }
