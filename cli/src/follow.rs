@@ -205,6 +205,11 @@ async fn explain_failure(client: &Client, item: &AppItem) -> Failure {
             text.push_str(&format!("\nits last output:\n  {}", indent(&lines.join("\n"))));
         }
     }
+    if item.processes.iter().any(|process| process.old > 0) {
+        text.push_str(
+            "\nwhat ran before still runs; deploy its version again to go back, or a new one that mends it",
+        );
+    }
     text.push_str(&format!("\n{}", how_to_follow(&item.app)));
     Failure::Failed(anyhow!(text))
 }
