@@ -1,6 +1,6 @@
 //! The only crate that names NATS and sled: everything that leaves a process goes through here.
 //!
-//! A newcomer reads it in this order: [`connect`] and [`message`] (the connection, requests, subscriptions),
+//! A newcomer reads it in this order: [`mod@connect`] and [`message`] (the connection, requests, subscriptions),
 //! [`provision`] and [`durable`] (what must stand on the server before a King serves), [`log`] (the commit log, the
 //! truth) and [`tail`] (how every stream is followed), [`inbox`], [`views`], [`public_events`], [`logs`],
 //! [`objects`] (the other streams and buckets), and [`outbox`] and [`table`] over [`store`] (what a host keeps by
