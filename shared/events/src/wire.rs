@@ -16,7 +16,7 @@ pub enum WireError {
     TooLarge { bytes: usize },
     #[error("not the MessagePack that was expected")]
     MessagePack(#[source] rmp_serde::decode::Error),
-    #[error("{0}")]
+    #[error("not the JSON that was expected")]
     Json(#[source] serde_json::Error),
     #[error("{0} bytes follow the end of the message")]
     Trailing(usize),
@@ -27,7 +27,8 @@ impl WireError {
     pub fn reason(&self) -> String {
         match self {
             Self::MessagePack(source) => format!("{self}: {source}"),
-            Self::TooLarge { .. } | Self::Json(_) | Self::Trailing(_) => self.to_string(),
+            Self::Json(source) => format!("{self}: {source}"),
+            Self::TooLarge { .. } | Self::Trailing(_) => self.to_string(),
         }
     }
 }
@@ -40,12 +41,11 @@ pub enum Format {
 }
 
 impl Format {
-    /// JSON when the header says so or the payload starts with `{`; else MessagePack. An empty payload is JSON.
+    /// JSON when the header says so or the payload is empty or starts like a text; else MessagePack, whose maps and lists
+    /// never start with an ASCII character.
     pub fn of(content_type: Option<&str>, payload: &[u8]) -> Self {
         let says_json = content_type.is_some_and(|value| value.starts_with("application/json"));
-        let looks_json =
-            payload.iter().find(|byte| !byte.is_ascii_whitespace()).is_none_or(|byte| *byte == b'{');
-        if says_json || looks_json { Self::Json } else { Self::MessagePack }
+        if says_json || payload.first().is_none_or(u8::is_ascii) { Self::Json } else { Self::MessagePack }
     }
 
     /// Encodes in this format.

@@ -170,11 +170,12 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_refused_by_name() {
-        let cases: [(&str, &[u8], &str); 8] = [
+        let cases: [(&str, &[u8], &str); 9] = [
             ("king.cmd.app.create", br#"{"app":"shop","colour":"red"}"#, "unknown field `colour`"),
             ("king.cmd.app.create", br#"{"app":"sh.op"}"#, "is not a name"),
             ("king.cmd.app.create", br#"{"app":"../up"}"#, "is not a name"),
             ("king.cmd.app.create", br#"{"app":"shop""#, "EOF"),
+            ("king.cmd.app.create", b"app=shop", "not the JSON"),
             ("king.cmd.app.create", b"\x81\xa3app", "not the MessagePack"),
             ("king.cmd.app.deploy", br#"{"app":"shop","version":"one"}"#, "unexpected character"),
             (
