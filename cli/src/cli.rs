@@ -139,6 +139,17 @@ mod tests {
     }
 
     #[test]
+    fn the_readme_shows_commands_that_exist() {
+        let lines = include_str!("../../README.md").lines().filter_map(|line| line.strip_prefix("    "));
+        let shown: Vec<&str> = lines.filter(|line| line.starts_with("kingctl ")).collect();
+        assert!(shown.len() >= 5, "{shown:?}");
+        for line in shown {
+            let words = line.split_whitespace().take_while(|word| *word != "#");
+            Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{line}: {error}"));
+        }
+    }
+
+    #[test]
     fn other_machines_are_refused() {
         let parsed = Cli::try_parse_from(["kingctl", "--nats", "nats://10.0.0.1:4222", "app", "ls"]);
         assert!(parsed.expect_err("not loopback").to_string().contains("does not lead to this machine"));

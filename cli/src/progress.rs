@@ -32,7 +32,7 @@ impl Progress {
         let text_shown = visible(text);
         // A closed stderr must not end the work that it tells of.
         let _ = match self.shape {
-            Shape::Live => write!(std::io::stderr(), "\r\x1b[K{text_shown}"),
+            Shape::Live => write!(std::io::stderr(), "\r\x1b[K{}", fitting(&text_shown)),
             Shape::Lines => writeln!(std::io::stderr(), "{text_shown}"),
         };
         text.clone_into(&mut self.last);
@@ -50,4 +50,11 @@ impl Progress {
         }
         self.last.clear();
     }
+}
+
+/// As much of a text as fits into one line of the terminal: a line that wraps could not be taken back.
+fn fitting(text: &str) -> String {
+    let columns = rustix::termios::tcgetwinsize(std::io::stderr()).map_or(0, |size| size.ws_col);
+    let most = if columns == 0 { usize::from(u16::MAX) } else { usize::from(columns).saturating_sub(1) };
+    text.chars().take(most).collect()
 }
