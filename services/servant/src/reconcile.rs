@@ -8,6 +8,10 @@ pub mod input;
 mod instance;
 mod crashes;
 mod health;
+#[cfg(test)]
+mod laws;
+#[cfg(test)]
+mod stories;
 pub use crashes::{CRASH_WINDOW_MS, CRASHES};
 pub use input::{Action, Adopted, Input, Moment, StartTrouble};
 
@@ -191,7 +195,7 @@ impl Reconciler {
     }
 
     fn gone(&mut self, now: Moment, id: InstanceId, actions: &mut Vec<Action>) {
-        match self.instances.get_mut(&id) {
+        match self.instances.get_mut(&id).filter(|instance| instance.is_leaving()) {
             Some(instance) if instance.wish == Wish::Run && !self.is_ending => {
                 instance.wait_again();
                 self.restart(now, id, actions);

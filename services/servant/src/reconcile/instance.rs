@@ -104,6 +104,10 @@ impl Instance {
         matches!(self.phase, Phase::Waiting)
     }
 
+    pub fn is_leaving(&self) -> bool {
+        matches!(self.phase, Phase::Leaving)
+    }
+
     pub fn is_quiet(&self) -> bool {
         match self.phase {
             Phase::Starting { .. } | Phase::Running(_) | Phase::Ending { .. } | Phase::Leaving => false,
@@ -350,9 +354,12 @@ impl Instance {
 
     /// It is no longer assigned.
     pub fn retire(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        let was_wanted = self.wish == Wish::Run;
         self.wish = Wish::Stop;
         match &mut self.phase {
             Phase::Running(_) => self.stop(now, Then::Leave, actions),
+            // It was wanted again before its holder was gone, and now it is not.
+            Phase::Leaving if was_wanted => actions.push(stopped(self.spec.instance)),
             Phase::Ending { then, .. } => *then = Then::Leave,
             Phase::Waiting | Phase::Backoff(_) | Phase::PortTaken(_) | Phase::Resting => self.leave(actions),
             // A start that is under way is answered first.

@@ -54,6 +54,7 @@ pub struct Shell {
     pub(super) leaving: BTreeSet<InstanceId>,
     /// The run whose end is being dealt with.
     pub(super) ending_run: Option<(InstanceId, u64)>,
+    is_ending: bool,
     epoch: Instant,
 }
 
@@ -84,6 +85,7 @@ impl Shell {
             shippers: JoinSet::new(),
             leaving: BTreeSet::new(),
             ending_run: None,
+            is_ending: false,
             epoch: Instant::now(),
         }
     }
@@ -95,18 +97,17 @@ impl Shell {
     pub async fn run(&mut self, shutdown: &Shutdown) -> Result<()> {
         let mut watch =
             Assignments { bus: self.bus.clone(), key: subject::assignment_key(self.servant), watch: None };
-        let mut is_ending = false;
-        while !(is_ending && self.reconciler.is_quiet()) {
+        while !(self.is_ending && self.reconciler.is_quiet()) {
             let due = self.reconciler.deadline().map(|deadline| self.epoch + Duration::from_millis(deadline));
             tokio::select! {
                 Some(heard) = self.heard.recv() => self.hear(heard).await?,
                 Some(input) = self.waiting.recv() => self.step(input).await?,
-                assignment = watch.next(), if !is_ending => self.assigned(assignment).await?,
+                assignment = watch.next(), if !self.is_ending => self.assigned(assignment).await?,
                 () = tokio::time::sleep_until(due.unwrap_or(self.epoch)), if due.is_some() => {
                     self.step(Input::Tick).await?;
                 }
-                () = shutdown.requested(), if !is_ending => {
-                    is_ending = true;
+                () = shutdown.requested(), if !self.is_ending => {
+                    self.is_ending = true;
                     match self.at_end {
                         AtEnd::Leave => return Ok(()),
                         AtEnd::Stop => self.step(Input::End).await?,
@@ -241,6 +242,9 @@ impl Shell {
         self.keeper.forget(instance);
         self.leaving.remove(&instance);
         self.step(Input::Gone(instance)).await?;
+        if !self.is_ending && !self.reconciler.knows(instance) {
+            self.memory.remove(instance)?;
+        }
         self.finish_shipping(instance);
         self.remove_unused_releases();
         Ok(())
