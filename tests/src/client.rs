@@ -7,8 +7,10 @@ use bytes::Bytes;
 use events::Event;
 use serde_json::{Value, json};
 use std::time::Duration;
+use tokio::time::Instant;
 
 const REQUEST: Duration = Duration::from_secs(3);
+const UNTIL_ANSWERED: Duration = Duration::from_secs(90);
 
 /// A connection, which comes back by itself after the server was away.
 #[derive(Clone, Debug)]
@@ -69,11 +71,14 @@ impl Client {
     /// When there is no answer for a long time.
     pub async fn command_until_answered(&self, id: &str, kind: &str, body: &Value) -> Value {
         let subject = format!("king.cmd.{kind}");
-        let patience = Duration::from_secs(90);
-        wait::within(patience, &format!("command {id} is answered"), async || {
-            self.request(&subject, Some(id), body.to_string().into_bytes()).await.map(|bytes| parse(&bytes))
-        })
-        .await
+        let deadline = Instant::now() + UNTIL_ANSWERED;
+        loop {
+            match self.request(&subject, Some(id), body.to_string().into_bytes()).await {
+                Ok(answer) => return parse(&answer),
+                Err(error) if Instant::now() >= deadline => panic!("{id} {kind} is not answered: {error}"),
+                Err(_) => wait::pause().await,
+            }
+        }
     }
 
     /// Leaves a command in the queue.

@@ -14,6 +14,8 @@ pub mod http;
 pub mod command;
 pub mod repository;
 pub mod apps;
+pub mod replay;
+pub mod output;
 pub mod kingdom;
 
 pub use kingdom::{Kingdom, Plan};

@@ -26,7 +26,7 @@ pub async fn within<T, E: Display>(
             Err(reason) if Instant::now() >= deadline => {
                 panic!("waited {patience:?} until {what}; the last look said: {reason}")
             }
-            Err(_) => sleep(LOOK_EVERY).await,
+            Err(_) => pause().await,
         }
     }
 }
@@ -37,6 +37,11 @@ pub async fn within<T, E: Display>(
 /// As [`within`].
 pub async fn until<T, E: Display>(what: &str, look: impl AsyncFnMut() -> Result<T, E>) -> T {
     within(PATIENCE, what, look).await
+}
+
+/// The time between two looks, for loops that cannot be a closure.
+pub async fn pause() {
+    sleep(LOOK_EVERY).await;
 }
 
 /// A condition as a look: `Ok` when it holds, else the reason.
