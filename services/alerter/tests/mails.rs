@@ -3,6 +3,7 @@
 #[path = "support/mod.rs"]
 mod support;
 
+use events::command::alert::MailPhase;
 use events::event::*;
 use events::report::{PortRange, RegisterServant};
 use events::{Fact, InstanceId, ServantId, Timestamp};
@@ -122,6 +123,59 @@ async fn a_connection_cut_after_the_mail_gives_the_same_mail_again() {
     let (first, second) = (smtp.mail().await, smtp.mail().await);
     assert_eq!(first, second, "to the byte");
     assert_eq!(kinds(&king.alerts(2).await), ["alert.planned", "alert.sent"]);
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_is_left_and_asked_again() {
+    let (nats, data) = (Nats::start(), tempfile::tempdir().expect("a folder"));
+    let king = King::start(&nats.provisioned().await).await;
+    let mut smtp = Smtp::start(&["--hang", "1"]).await;
+    let flags = ["--smtp", &smtp.url, "--smtp-timeout-ms", "500"];
+    let _alerter = Alerter::start(&nats.url, &data, &flags).await;
+    king.commits(placed().into_iter().chain([crashed()])).await;
+    assert!(smtp.next().await["hangs"].is_array());
+    assert_eq!(header(&smtp.mail().await, "Subject"), "[King] FIRING hello/web crashed on local");
+    assert_eq!(kinds(&king.alerts(2).await), ["alert.planned", "alert.sent"]);
+}
+
+#[tokio::test]
+async fn a_server_that_comes_late_gets_beginning_and_end_in_order() {
+    let (nats, data) = (Nats::start(), tempfile::tempdir().expect("a folder"));
+    let king = King::start(&nats.provisioned().await).await;
+    let port = support::nats::free_port().to_string();
+    let url = format!("smtp://127.0.0.1:{port}");
+    let mut alerter = Alerter::start(&nats.url, &data, &["--smtp", &url]).await;
+    king.commits(placed().into_iter().chain([crashed(), healthy()])).await;
+    assert_eq!(kinds(&king.alerts(2).await), ["alert.planned", "alert.planned"]);
+    alerter.says("mail is tried again").await;
+    let mut smtp = Smtp::start(&["--port", &port]).await;
+    let (first, last) = (smtp.mail().await, smtp.mail().await);
+    assert_eq!(header(&first, "Subject"), "[King] FIRING hello/web crashed on local");
+    assert_eq!(header(&last, "In-Reply-To"), header(&first, "Message-ID"));
+}
+
+#[tokio::test]
+async fn a_hostile_plan_is_one_mail_with_the_headers_of_any() {
+    let (nats, data) = (Nats::start(), tempfile::tempdir().expect("a folder"));
+    let king = King::start(&nats.provisioned().await).await;
+    let mut smtp = Smtp::start(&[]).await;
+    let _alerter = Alerter::start(&nats.url, &data, &["--smtp", &smtp.url]).await;
+    let hostile = MailPlanned {
+        mail: Uuid::from_u128(9),
+        incident: "crash/\r\nX-Evil: one".to_owned(),
+        phase: MailPhase::Firing,
+        subject: format!("one\r\nBcc: all@example.org\r\n\r\n{}", "x".repeat(10_000)),
+        body: "one\r\n.\r\nMAIL FROM:<evil@example.org>\r\n".to_owned(),
+    };
+    king.commits([Fact::Alert(hostile.into())]).await;
+    let mail = smtp.mail().await;
+    let head = mail.split("\n\n").next().expect("a head");
+    assert!(!head.contains("\nBcc") && !head.contains("\nX-Evil"), "{head}");
+    assert!(header(&mail, "Subject").starts_with("one Bcc: all@example.org"), "{head}");
+    assert!(mail.contains("\n.\nMAIL FROM:<evil@example.org>\n"), "the dot is part of the text: {mail}");
+    king.commits(placed().into_iter().chain([lost()])).await;
+    let next = smtp.mail().await;
+    assert_eq!(header(&next, "Subject"), "[King] FIRING servant local is lost", "it was one mail");
 }
 
 #[tokio::test]

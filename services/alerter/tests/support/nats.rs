@@ -18,11 +18,16 @@ fn binary() -> PathBuf {
     if installed.exists() { installed } else { PathBuf::from("nats-server") }
 }
 
+/// A port that was free a moment ago.
+pub fn free_port() -> u16 {
+    let socket = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    socket.local_addr().expect("it is bound").port()
+}
+
 impl Nats {
     pub fn start() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let port =
-            TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
+        let port = free_port();
         let child = Command::new(binary())
             .args(["-a", "127.0.0.1", "-p", &port.to_string(), "-js", "-sd"])
             .arg(folder.path())
