@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Component, Path};
 use std::process::Stdio;
+use tokio::io::{AsyncBufReadExt, BufReader};
 
 /// Speed before size: most of an app's bytes do not shrink much more on higher levels.
 const LEVEL: i32 = 1;
@@ -40,6 +41,21 @@ impl From<&GitOptions> for Limits {
     }
 }
 
+impl Limits {
+    fn check(self, files: u64, bytes: u64) -> Result<(), ArchiveError> {
+        if files > self.files {
+            return Err(ArchiveError::Refused(format!(
+                "has more than {} files, folders and links",
+                self.files
+            )));
+        }
+        if bytes > self.bytes {
+            return Err(ArchiveError::Refused(format!("has more than {} bytes unpacked", self.bytes)));
+        }
+        Ok(())
+    }
+}
+
 /// Writes the archive of a commit to a file, and names it by its digest.
 pub async fn write(
     git: &Git,
@@ -49,6 +65,7 @@ pub async fn write(
     commit: CommitHash,
     limits: Limits,
 ) -> Result<(Digest, Spooled), ArchiveError> {
+    measure(git, repository, quarantine, commit, limits).await?;
     let (spooled, file) = spool.file().map_err(ArchiveError::Pack)?;
     let (reader, writer) = io::pipe().map_err(ArchiveError::Pack)?;
     let failed = |source| ProgramError::Run { command: "archive".into(), source };
@@ -67,6 +84,44 @@ pub async fn write(
     }
     let message = last_lines(&output.stderr);
     Err(ProgramError::Failed { command: "archive".into(), status: output.status, message }.into())
+}
+
+/// Counts the files of a commit and their bytes, and stops at the limits. `git archive` would first hold the whole tree
+/// in memory, and a few objects can name thousands of millions of files.
+async fn measure(
+    git: &Git,
+    repository: &Path,
+    quarantine: Option<&Path>,
+    commit: CommitHash,
+    limits: Limits,
+) -> Result<(), ArchiveError> {
+    let failed = |source| ProgramError::Run { command: "ls-tree".into(), source };
+    let commit = commit.to_string();
+    let mut command = git.command(repository, &["ls-tree", "-r", "-t", "-l", "-z", &commit]);
+    quarantined(&mut command, repository, quarantine);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().map_err(failed)?;
+    let mut output = BufReader::new(child.stdout.take().expect("it is piped"));
+    let (mut files, mut bytes) = (0, 0);
+    let mut line = Vec::new();
+    while output.read_until(0, &mut line).await.map_err(failed)? > 0 {
+        files += 1;
+        bytes += size_of(&line);
+        limits.check(files, bytes)?;
+        line.clear();
+    }
+    let status = child.wait().await.map_err(failed)?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(ProgramError::Failed { command: "ls-tree".into(), status, message: format!("for {commit}") }.into())
+}
+
+/// The size in a line of `git ls-tree -l`: `<mode> <type> <id> <size>\t<path>`; a folder has none.
+fn size_of(line: &[u8]) -> u64 {
+    let head = line.split(|byte| *byte == b'\t').next().unwrap_or_default();
+    let size = head.rsplit(|byte| *byte == b' ').next().and_then(|size| std::str::from_utf8(size).ok());
+    size.and_then(|size| size.parse().ok()).unwrap_or(0)
 }
 
 /// Checks a tar stream while it is packed.
@@ -88,13 +143,7 @@ fn check(archive: &mut tar::Archive<impl Read>, limits: Limits) -> Result<(), Ar
         let entry = entry.map_err(ArchiveError::Pack)?;
         files += 1;
         bytes += entry.size();
-        if files > limits.files {
-            let most = limits.files;
-            return Err(ArchiveError::Refused(format!("has more than {most} files, folders and links")));
-        }
-        if bytes > limits.bytes {
-            return Err(ArchiveError::Refused(format!("has more than {} bytes unpacked", limits.bytes)));
-        }
+        limits.check(files, bytes)?;
         check_entry(&entry).map_err(ArchiveError::Refused)?;
     }
     Ok(())

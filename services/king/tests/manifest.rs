@@ -1,0 +1,159 @@
+//! Manifests as people write them: what is understood, and where each problem is found.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use events::manifest::{CommandLine, Restart};
+use king::manifest::{KING_YAML, PROCFILE, parse, parse_king_yaml, parse_procfile};
+
+const FULL: &str = r#"# everything that can be said
+build: npm ci
+needs: { node: ">= 18" }
+processes:
+  web:
+    command: [node, server.js, 8]
+    count: 2
+    env: { GREETING: hello, RATIO: 1.10, DEBUG: true, EMPTY: "" }
+    ports: [http, admin]
+    health: { path: /healthz, port: http, interval: 500ms, timeout: 2s, grace: 1m, failures: 4 }
+    restart: on-failure
+    stop_grace: 2s
+    needs: { git: "*" }
+  worker: node worker.js
+"#;
+
+#[test]
+fn a_full_manifest_is_understood() {
+    let manifest = parse_king_yaml(FULL).expect("it is right");
+    assert_eq!(manifest.build, Some(CommandLine::Shell("npm ci".into())));
+    assert_eq!(manifest.needs["node"].to_string(), ">=18");
+    let web = &manifest.processes[&"web".parse().unwrap()];
+    assert_eq!(web.command, CommandLine::Exec(vec!["node".into(), "server.js".into(), "8".into()]));
+    assert_eq!((web.count, web.restart, web.stop_grace_ms), (2, Restart::OnFailure, 2000));
+    assert_eq!(web.env["RATIO"], "1.10", "a number stays as it was written");
+    assert_eq!(web.env["DEBUG"], "true");
+    assert_eq!(web.env["EMPTY"], "");
+    assert_eq!(web.ports.len(), 2);
+    let health = web.health.as_ref().expect("it has one");
+    assert_eq!((health.interval_ms, health.timeout_ms, health.grace_ms), (500, 2000, 60_000));
+    assert_eq!(health.failures, 4);
+    let worker = &manifest.processes[&"worker".parse().unwrap()];
+    assert_eq!((worker.count, worker.ports.len()), (1, 0));
+}
+
+#[test]
+fn web_has_a_port_unless_it_says_otherwise() {
+    let ports = |text: &str| {
+        parse_king_yaml(text).expect("it is right").processes[&"web".parse().unwrap()].ports.len()
+    };
+    assert_eq!(ports("processes: { web: node server.js }"), 1);
+    assert_eq!(ports("processes: { web: { command: node server.js } }"), 1);
+    assert_eq!(ports("processes: { web: { command: node server.js, ports: [] } }"), 0);
+}
+
+#[test]
+fn anchors_are_unfolded() {
+    let text = "processes:\n  web: &one { command: ./run, env: { A: b } }\n  two: *one\n";
+    let manifest = parse_king_yaml(text).expect("it is right");
+    assert_eq!(manifest.processes[&"two".parse().unwrap()].env["A"], "b");
+}
+
+/// Every problem of a `king.yaml` with the line and column where it is found.
+#[test]
+fn problems_of_a_king_yaml_have_a_place() {
+    let cases = [
+        ("processes:\n  web:\n    comand: x\n", "3:5"),
+        ("processes:\n  web:\n    command: x\n    cuont: 1\n", "4:5"),
+        ("biuld: x\nprocesses: { web: x }\n", "1:1"),
+        ("processes:\n  web:\n    command: x\n    count: -1\n", "4:12"),
+        ("processes:\n  web:\n    command: x\n    count: 10000000\n", "4:12"),
+        ("processes:\n  web:\n    command: x\n    count: many\n", "4:12"),
+        ("processes:\n  web:\n    command: x\n    env:\n      PORT: 3000\n", "5:7"),
+        ("processes:\n  web:\n    command: x\n    env:\n      A: [1]\n", "5:10"),
+        ("processes:\n  web:\n    command: x\n    ports: [http, http]\n", "4:12"),
+        ("processes:\n  web:\n    command: x\n    ports: [http, \"a.b\"]\n", "4:19"),
+        ("processes:\n  web:\n    command: x\n    health: { path: healthz }\n", "4:21"),
+        ("processes:\n  web:\n    command: x\n    health: { interval: 5 }\n", "4:25"),
+        ("processes:\n  web:\n    command: x\n    health: { interval: 2h }\n", "4:25"),
+        ("processes:\n  web:\n    command: x\n    restart: sometimes\n", "4:14"),
+        ("processes:\n  web:\n    command: x\n    stop_grace: 1h\n", "4:17"),
+        ("needs: { node: new }\nprocesses: { web: x }\n", "1:16"),
+        ("processes:\n  Web: x\n", "2:3"),
+        ("processes:\n  web: x\n  web: y\n", "3:3"),
+        ("processes: {}\n", "1:12"),
+        ("processes: [web]\n", "1:12"),
+        ("build: x\n", "1:1"),
+        ("", "1:1"),
+        ("processes:\n  web: \"\"\n", "2:8"),
+        ("processes:\n  web: \"x\n", "3:1"),
+        ("processes:\n\tweb: x\n", "2:2"),
+        ("processes: { web: x }\n---\nprocesses: { web: x }\n", "2:1"),
+        ("&a x\n", "1:4"),
+    ];
+    let (mut answers, mut elsewhere) = (String::new(), String::new());
+    for (text, place) in cases {
+        let problem = parse_king_yaml(text).expect_err(text);
+        answers.push_str(&format!("{text}=> {problem}\n\n"));
+        if problem.place.to_string() != place {
+            elsewhere.push_str(&format!("{text}=> {problem}, not {place}\n\n"));
+        }
+        assert!(!problem.reason.contains('\n'), "{problem}");
+    }
+    assert_eq!(elsewhere, "");
+    insta::assert_snapshot!(answers);
+}
+
+#[test]
+fn problems_of_a_procfile_have_a_place() {
+    let cases = [
+        ("web node server.js\n", "1:1"),
+        ("# a comment\n\nweb: node server.js\nWorker: x\n", "4:1"),
+        ("web: x\nweb: y\n", "2:1"),
+        ("web:   \n", "1:8"),
+        ("# nothing\n", "1:1"),
+    ];
+    for (text, place) in cases {
+        let problem = parse_procfile(text).expect_err(text);
+        assert_eq!(problem.place.to_string(), place, "{text}=> {problem}");
+    }
+    let long = format!("web: x\nworker:   {}\n", "y".repeat(5000));
+    let problem = parse_procfile(&long).expect_err("the command is too long");
+    assert_eq!(problem.place.to_string(), "2:11", "{problem}");
+}
+
+#[test]
+fn a_procfile_is_understood() {
+    let manifest =
+        parse_procfile("# two\nweb: node server.js --port $PORT\r\n\nworker: ruby a.rb: b\n").unwrap();
+    let web = &manifest.processes[&"web".parse().unwrap()];
+    assert_eq!(web.command, CommandLine::Shell("node server.js --port $PORT".into()));
+    let worker = &manifest.processes[&"worker".parse().unwrap()];
+    assert_eq!(worker.command, CommandLine::Shell("ruby a.rb: b".into()));
+}
+
+#[test]
+fn bytes_that_are_no_text_are_refused_with_their_place() {
+    let problem = parse(KING_YAML, b"processes:\n  web: \xff\n").expect_err("it is no UTF-8");
+    assert_eq!(problem.to_string(), "king.yaml:2:8: is not UTF-8; save it as UTF-8");
+    let problem = parse(PROCFILE, &vec![b'a'; 70_000]).expect_err("it is too large");
+    assert_eq!(problem.to_string(), "Procfile:1:1: has 70000 bytes; at most 65536");
+}
+
+#[test]
+fn bombs_are_refused_quickly() {
+    let mut bomb = String::from("a: &a [x, x, x, x, x, x, x, x, x, x]\n");
+    for letter in 'b'..='j' {
+        let before = char::from(letter as u8 - 1);
+        let ten = vec![format!("*{before}"); 10].join(", ");
+        bomb.push_str(&format!("{letter}: &{letter} [{ten}]\n"));
+    }
+    parse_king_yaml(&bomb).expect_err("it would unfold into ten thousand million values");
+    parse_king_yaml(&"[".repeat(60_000)).expect_err("it is too deep");
+    parse_king_yaml(&"a: ".repeat(20_000)).expect_err("it is no YAML");
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_it_panic(text in "\\PC{0,200}", lines in "([ a-z:\\[\\]{}&*\"'#|>-]{0,12}\n){0,20}") {
+        let _ = (parse_king_yaml(&text), parse_procfile(&text));
+        let _ = (parse_king_yaml(&lines), parse_procfile(&lines));
+    }
+}
