@@ -131,9 +131,9 @@ impl Writer {
     ///
     /// # Errors
     /// When another King has taken over, or the bus is gone for good.
-    pub async fn run(mut self, shutdown: &Shutdown) -> Result<(), WriterError> {
+    pub async fn run(mut self, shutdown: Shutdown) -> Result<(), WriterError> {
         while !shutdown.is_requested() {
-            self.turn(shutdown).await?;
+            self.turn(&shutdown).await?;
         }
         while let Some(flying) = self.flying.take() {
             let landed = flying.await;
