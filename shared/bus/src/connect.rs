@@ -272,6 +272,9 @@ fn note(link: &watch::Sender<Link>, event: Event) {
             tracing::debug!("nats connected");
             link.send_modify(|link| link.connected = true);
         }
+        Event::Disconnected | Event::Closed if link.is_closed() => {
+            tracing::debug!("nats connection ended: nobody holds it any more");
+        }
         Event::Disconnected | Event::Closed => {
             tracing::warn!("nats disconnected");
             link.send_modify(|link| {
