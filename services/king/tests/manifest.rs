@@ -157,3 +157,18 @@ proptest::proptest! {
         let _ = (parse_king_yaml(&lines), parse_procfile(&lines));
     }
 }
+
+/// The examples of the documentation are right.
+#[test]
+fn the_documented_examples_are_understood() {
+    let document = include_str!("../../../docs/manifest.md");
+    let examples: Vec<&str> = document.split("```yaml\n").skip(1).map(|rest| fence(rest)).collect();
+    assert_eq!(examples.len(), 3);
+    for example in examples {
+        parse_king_yaml(example).expect(example);
+    }
+}
+
+fn fence(rest: &str) -> &str {
+    rest.split("```").next().unwrap_or_default()
+}
