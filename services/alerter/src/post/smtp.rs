@@ -4,12 +4,13 @@
 use super::{chain, mailbox};
 use crate::courier::{Letter, Taken};
 use crate::mail::Sender;
-use lettre::transport::smtp::PoolConfig;
 use lettre::transport::smtp::client::Tls;
+use lettre::transport::smtp::{AsyncSmtpTransportBuilder, PoolConfig};
 use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -89,7 +90,9 @@ fn is_loopback(place: &str) -> bool {
 
 /// The server.
 pub struct Smtp {
-    transport: AsyncSmtpTransport<Tokio1Executor>,
+    builder: AsyncSmtpTransportBuilder,
+    /// One pool for all mails; a new one after a time-out, since the old one may hold a connection that hangs.
+    pool: Mutex<AsyncSmtpTransport<Tokio1Executor>>,
     place: String,
     patience: Duration,
 }
@@ -110,8 +113,9 @@ impl Smtp {
         let plain = url.url.starts_with("smtp://") && !url.url.contains("?tls=");
         let builder = if plain { builder.tls(Tls::None) } else { builder };
         let pool = PoolConfig::new().max_size(CONNECTIONS);
-        let transport = builder.timeout(Some(patience)).pool_config(pool).build();
-        Ok(Self { transport, place: url.place.clone(), patience })
+        let builder = builder.timeout(Some(patience)).pool_config(pool);
+        let pool = Mutex::new(builder.clone().build());
+        Ok(Self { builder, pool, place: url.place.clone(), patience })
     }
 
     pub(super) async fn send(
@@ -137,16 +141,22 @@ impl Smtp {
             Ok(mail) => mail,
             Err(error) => return Taken::No { reason: chain(&error) },
         };
-        match timeout(self.patience, self.transport.send(mail)).await {
+        let pool = self.pool().clone();
+        match timeout(self.patience, pool.send(mail)).await {
             Ok(Ok(response)) => {
                 Taken::Yes { via: format!("{}: {}", self.place, response.first_line().unwrap_or("taken")) }
             }
             Ok(Err(error)) if error.is_permanent() => Taken::No { reason: self.said(&error) },
             Ok(Err(error)) => Taken::Later { reason: self.said(&error) },
             Err(_) => {
+                *self.pool() = self.builder.clone().build();
                 Taken::Later { reason: format!("{} gave no answer within {:?}", self.place, self.patience) }
             }
         }
+    }
+
+    fn pool(&self) -> MutexGuard<'_, AsyncSmtpTransport<Tokio1Executor>> {
+        self.pool.lock().expect("nobody panics while holding it")
     }
 
     fn said(&self, error: &lettre::transport::smtp::Error) -> String {
