@@ -18,6 +18,8 @@ use tokio::time::Instant;
 const HOOK_BYTES: u64 = ((REFS_PER_APP + 1000) * (REF_BYTES + 83)) as u64;
 /// How much earlier than Git's end the verdict must come, so that it can still be said.
 const VERDICT_BEFORE: Duration = Duration::from_secs(2);
+/// The pause after a connection that could not be accepted: most likely too many files are open.
+const BREATH: Duration = Duration::from_millis(100);
 const SOCKET: &str = ".hook.sock";
 
 /// Why the King cannot listen for hooks.
@@ -120,7 +122,7 @@ impl Remote {
                 }
                 Err(error) => {
                     tracing::warn!(%error, "could not accept a hook");
-                    tokio::task::yield_now().await;
+                    tokio::time::sleep(BREATH).await;
                 }
             }
         }

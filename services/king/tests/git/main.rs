@@ -193,6 +193,35 @@ async fn many_pushes_at_once_to_many_apps() {
     assert_eq!(taken.repositories.len(), 4);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_path_of_the_data_folder_is_no_obstacle() {
+    let longer = |options: king::git::GitOptions| {
+        let folder = options.folder.join("a \"quoted\" folder").join("x".repeat(150));
+        king::git::GitOptions { folder, ..options }
+    };
+    let kingdom = Kingdom::start_with(longer).await;
+    let work = kingdom.work(&[PROCFILE]);
+    work.git(&["tag", "v1.0.0"]).ok();
+    work.git(&["push", &kingdom.url("hello"), "main", "v1.0.0"]).ok();
+    assert_eq!(kingdom.repository("hello").unwrap().versions.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_that_was_removed_begins_anew() {
+    let kingdom = Kingdom::start().await;
+    let url = kingdom.url("hello");
+    let work = kingdom.work(&[PROCFILE]);
+    work.git(&["push", &url, "main"]).ok();
+    kingdom.taken.lock().unwrap().repositories.clear();
+    let said = work.git(&["ls-remote", &url]).fails();
+    assert!(said.contains("there is no app hello"), "{said}");
+    let other = kingdom.work(&[PROCFILE, ("other", "x")]);
+    other.git(&["push", &url, "main"]).ok();
+    assert_eq!(other.git(&["ls-remote", &url]).ok().lines().count(), 2);
+    std::fs::remove_dir_all(kingdom.cache("hello")).unwrap();
+    git(kingdom.folder.path(), &["clone", "-q", &url, "again"]).ok();
+}
+
 fn plain_git(folder: &std::path::Path, arguments: &[&str]) {
     let output = std::process::Command::new("git").args(arguments).current_dir(folder).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
