@@ -79,7 +79,8 @@ impl Client {
         let deadline = Instant::now() + self.patience;
         loop {
             let reply = self.ask(&subject, &headers, &payload, deadline).await;
-            let answer: Answer = decode(&reply.map_err(|error| unknown_outcome(error, &id, order.kind()))?)?;
+            let answer: Answer =
+                decode(&reply.map_err(|unanswered| unanswered.of_command(&id, order.kind()))?)?;
             match answer.outcome {
                 Outcome::Accepted { event, release } => return Ok(Accepted { id, event, release }),
                 Outcome::Refused { refusal, .. }
@@ -104,7 +105,8 @@ impl Client {
         let (subject, payload) = (subject::query(kind), wire::encode(question));
         let deadline = Instant::now() + self.patience;
         loop {
-            match decode(&self.ask(&subject, &[], &payload, deadline).await?)? {
+            let reply = self.ask(&subject, &[], &payload, deadline).await;
+            match decode(&reply.map_err(|unanswered| Failure::Failed(unanswered.error))?)? {
                 Reply::Ok { items, .. } => return Ok(items),
                 Reply::Refused(refusal)
                     if refusal.code == RefusalCode::Unavailable && Instant::now() < deadline =>
@@ -136,8 +138,9 @@ impl Client {
         headers: &[(&str, &str)],
         payload: &[u8],
         deadline: Instant,
-    ) -> Result<Message, Failure> {
+    ) -> Result<Message, Unanswered> {
         let started = Instant::now();
+        let mut maybe_done = false;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let attempt = left.min(ATTEMPT).max(PAUSE);
@@ -145,25 +148,26 @@ impl Client {
                 Ok(message) => return Ok(message),
                 Err(error) => error,
             };
+            maybe_done |= error.is_ambiguous();
             let enough = Instant::now() + PAUSE >= deadline;
             match error {
                 RequestError::NoResponders { .. } if enough || started.elapsed() >= NO_KING_PATIENCE => {
-                    return Err(self.no_king(subject));
+                    return Err(Unanswered { error: self.no_king(subject), maybe_done });
                 }
                 RequestError::TimedOut { .. } | RequestError::Disconnected { .. } if enough => {
-                    return Err(Failure::Failed(anyhow!(error)));
+                    return Err(Unanswered { error: anyhow!(error), maybe_done });
                 }
                 RequestError::NoResponders { .. }
                 | RequestError::TimedOut { .. }
                 | RequestError::Disconnected { .. } => sleep(PAUSE).await,
                 RequestError::TooLarge { .. }
                 | RequestError::BadSubject { .. }
-                | RequestError::BadHeader(_) => return Err(Failure::Failed(anyhow!(error))),
+                | RequestError::BadHeader(_) => return Err(Unanswered { error: anyhow!(error), maybe_done }),
             }
         }
     }
 
-    fn no_king(&self, subject: &str) -> Failure {
+    fn no_king(&self, subject: &str) -> anyhow::Error {
         let mut text = format!("no King is alive on {}; start one with `make up`", self.nats);
         if let Some(kind) = subject.strip_prefix("king.cmd.") {
             text.push_str(&format!(
@@ -171,7 +175,25 @@ impl Client {
                 subject::queue(kind)
             ));
         }
-        Failure::Failed(anyhow!(text))
+        anyhow!(text)
+    }
+}
+
+/// A request that nobody answered in time.
+struct Unanswered {
+    error: anyhow::Error,
+    /// Whether an attempt may have arrived all the same.
+    maybe_done: bool,
+}
+
+impl Unanswered {
+    fn of_command(self, id: &CommandId, kind: &str) -> Failure {
+        if !self.maybe_done {
+            return Failure::Failed(self.error.context(format!("{kind} was not done")));
+        }
+        Failure::Failed(self.error.context(format!(
+            "{kind} has no answer, so its outcome is not known; ask later with `kingctl command show {id}`"
+        )))
     }
 }
 
@@ -189,19 +211,4 @@ fn decode<T: DeserializeOwned>(message: &Message) -> Result<T, Failure> {
         )
     };
     Ok(decoded.map_err(reason)?)
-}
-
-/// Time ran out: the command may have been done.
-fn unknown_outcome(failure: Failure, id: &CommandId, kind: &str) -> Failure {
-    match failure {
-        Failure::Failed(error) => Failure::Failed(error.context(format!(
-            "{kind} has no answer, so its outcome is not known; ask later with `kingctl command show {id}`"
-        ))),
-        Failure::Refused(_)
-        | Failure::NotFound(_)
-        | Failure::Conflict(_)
-        | Failure::Usage(_)
-        | Failure::WaitTimedOut(_)
-        | Failure::OutputClosed => failure,
-    }
 }

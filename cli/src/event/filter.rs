@@ -107,3 +107,69 @@ fn servant_of(fact: &Fact) -> Option<ServantId> {
         | Fact::King(_) => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use events::event::{AppCreated, AppEvent, Cause, InstancePlaced, InstanceStarted, InstanceStopped};
+    use events::{Actor, DomainName, ProcessName, Timestamp};
+
+    fn event(fact: impl Into<Fact>) -> Event {
+        Event {
+            id: 1,
+            at: Timestamp(0),
+            actor: Actor::king(),
+            cause: Cause::Tick,
+            domain: DomainName::default_domain(),
+            fact: fact.into(),
+        }
+    }
+
+    fn instance() -> InstanceId {
+        "019a1c2e-6f0b-7c11-8f4e-3a5d1c9b7e10".parse().expect("an id")
+    }
+
+    fn servant() -> ServantId {
+        "019a1c2e-6f0b-7c11-8f4e-3a5d1c9b7e11".parse().expect("an id")
+    }
+
+    /// An instance of `shop` from its place to its end.
+    fn life() -> [Event; 3] {
+        let placed = InstancePlaced {
+            instance: instance(),
+            app: "shop".parse().expect("a name"),
+            process: ProcessName::web(),
+            release: 1,
+            servant: servant(),
+            ports: BTreeMap::new(),
+        };
+        let started = InstanceStarted { instance: instance(), pid: 7 };
+        let stopped = InstanceStopped { instance: instance() };
+        [placed.into(), started.into(), stopped.into()].map(|fact: InstanceEvent| event(fact))
+    }
+
+    fn filter(noun: Option<&str>, app: Option<&str>, servant: Option<ServantId>) -> Filter {
+        let app = app.map(|app| app.parse().expect("a name"));
+        Filter { noun: noun.map(str::to_owned), app, servant, places: BTreeMap::new() }
+    }
+
+    #[test]
+    fn an_instance_belongs_to_its_app_and_servant_all_its_life() {
+        for mut filter in
+            [filter(None, None, None), filter(None, Some("shop"), None), filter(None, None, Some(servant()))]
+        {
+            assert!(life().iter().all(|event| filter.lets_through(event)), "{filter:?}");
+            assert!(filter.places.is_empty(), "what is gone is forgotten");
+        }
+        let mut other = filter(None, Some("other"), None);
+        assert!(!life().iter().any(|event| other.lets_through(event)));
+    }
+
+    #[test]
+    fn nouns_and_apps_are_both_asked_for() {
+        let created = event(AppEvent::from(AppCreated { app: "shop".parse().expect("a name") }));
+        assert!(filter(Some("app"), Some("shop"), None).lets_through(&created));
+        assert!(!filter(Some("instance"), Some("shop"), None).lets_through(&created));
+        assert!(!filter(None, None, Some(servant())).lets_through(&created));
+    }
+}

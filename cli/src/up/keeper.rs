@@ -167,11 +167,20 @@ impl Care {
             () = self.hurry.requested() => false,
         };
         if let (false, Some(pid)) = (in_time, pid) {
-            say(&format!("{} did not end in time; killing it\n", self.program.name));
+            say(&format!("{} did not end in time; killing it{}\n", self.program.name, self.what_lives_on()));
             let _ = kill_process_group(pid, Signal::KILL);
             let _ = child.wait().await;
         }
         let _ = std::fs::remove_file(&self.program.pid);
+    }
+
+    /// Instances outlive their Servant: then it is a promise that is kept, and must be said.
+    fn what_lives_on(&self) -> &'static str {
+        if self.program.name.starts_with("servant-") {
+            "; instances that it ran live on, and the next start finds them"
+        } else {
+            ""
+        }
     }
 }
 
