@@ -99,7 +99,9 @@ pub fn set_aside_unused(releases: &Path, used: &BTreeSet<ReleaseKey>) -> io::Res
         }
         for entry in std::fs::read_dir(&app)? {
             let path = entry?.path();
-            if !kept.contains(&path.with_extension("")) {
+            // What lies beside a tree has its name with something after a dot.
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if !kept.contains(&app.join(name.split('.').next().unwrap_or_default())) {
                 std::fs::rename(&path, trash.join(service::clock::fresh_id().to_string()))?;
             }
         }

@@ -267,6 +267,9 @@ impl Shell {
     }
 
     fn remove_unused_releases(&self) {
+        if self.is_ending {
+            return;
+        }
         let used = self.reconciler.releases_in_use();
         match release::set_aside_unused(&self.preparer.releases, &used) {
             Ok(trash) => drop(tokio::task::spawn_blocking(move || release::empty(&trash))),

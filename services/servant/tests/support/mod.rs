@@ -363,6 +363,11 @@ pub fn processes_of(instance: InstanceId) -> Vec<u32> {
     processes().into_iter().filter(|pid| lives(*pid)).filter(has_mark).collect()
 }
 
+/// The last process that the holder of this folder started.
+pub fn last_pid(folder: &Path) -> u32 {
+    servant::holder::runs::read(folder).unwrap().run.unwrap().pid
+}
+
 /// Waits for something that nobody tells.
 pub async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let begun = Instant::now();

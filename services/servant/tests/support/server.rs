@@ -92,6 +92,13 @@ impl Server {
         }
     }
 
+    /// Kills it, deletes all that it has stored, and starts it again.
+    pub fn lose_everything(&mut self) {
+        self.kill();
+        std::fs::remove_dir_all(self.folder.path().join("js")).unwrap();
+        self.restart();
+    }
+
     pub fn restart(&mut self) {
         self.kill();
         let log = std::fs::File::create(self.folder.path().join("server.log")).unwrap();
