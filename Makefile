@@ -31,8 +31,8 @@ test: ## check the format, lint, build, and run every test
 lint: ## check the format and lint, with warnings denied
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	@if cargo deny --version >/dev/null 2>&1; then cargo deny --locked --offline check bans licenses sources; \
-	else echo "lint: cargo-deny is not installed, so deny.toml is not checked (cargo install --locked cargo-deny)"; fi
+	@scripts/check-dependencies
+	@if cargo deny --version >/dev/null 2>&1; then cargo deny --locked --offline check bans licenses sources; fi
 
 bench: ## run the benchmarks; ONLY=name runs one
 	@scripts/bootstrap --for bench
