@@ -110,14 +110,9 @@ impl Memory {
         }
     }
 
-    /// Makes what was changed durable soon, without waiting for it.
-    pub fn flush_aside(&self) {
-        let table = self.table.clone();
-        tokio::spawn(async move {
-            if let Err(error) = table.barrier().await {
-                tracing::error!(%error, "the instance table could not be flushed");
-            }
-        });
+    /// The table, for its barrier.
+    pub fn table(&self) -> Table {
+        self.table.clone()
     }
 
     /// Remembers an instance that was found.

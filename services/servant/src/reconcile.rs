@@ -69,7 +69,13 @@ impl Reconciler {
                 self.with(instance, |it| it.started(now, pid, &mut actions));
             }
             Input::StartFailed { instance, trouble } => {
+                if let Some(gone) =
+                    self.instances.get(&instance).filter(|_| trouble == StartTrouble::ReleaseGone)
+                {
+                    self.releases.remove(&gone.spec.key);
+                }
                 self.with(instance, |it| it.start_failed(now, trouble, &mut actions));
+                self.restart(now, instance, &mut actions);
             }
             Input::Exited { instance, exit } => {
                 self.with(instance, |it| it.exited(now, &exit, &mut actions));

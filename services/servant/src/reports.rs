@@ -83,14 +83,17 @@ impl Reports {
         self.outbox.push(wire::encode(&report)).map(|_| ())
     }
 
-    /// Makes what was pushed durable and lets it go out.
+    /// Makes what was pushed durable.
     ///
     /// # Errors
     /// When the disk fails.
     pub async fn barrier(&self) -> Result<(), OutboxError> {
-        self.outbox.barrier().await?;
+        self.outbox.barrier().await
+    }
+
+    /// Lets what is durable go out.
+    pub fn wake(&self) {
         self.wake.notify_one();
-        Ok(())
     }
 
     /// How many reports wait.

@@ -44,15 +44,21 @@ impl Shipping {
 
 /// Whose output it is.
 pub struct Shipper {
-    pub bus: Bus,
-    pub domain: DomainName,
-    pub app: AppName,
-    pub folder: InstanceFolder,
+    bus: Bus,
+    domain: DomainName,
+    app: AppName,
+    folder: InstanceFolder,
+    logs: Option<Logs>,
 }
 
 impl Shipper {
+    /// Reads from this folder, writes to this bus.
+    pub fn new(bus: Bus, domain: DomainName, app: AppName, folder: InstanceFolder) -> Self {
+        Self { bus, domain, app, folder, logs: None }
+    }
+
     /// Ships until it is closed and everything is shipped.
-    pub async fn run(self, shipping: Shipping) {
+    pub async fn run(mut self, shipping: Shipping) {
         let next = self.folder.next_to_ship();
         let mut streams = Output::ALL.map(|output| Stream {
             output,
@@ -83,7 +89,7 @@ impl Shipper {
     }
 
     /// One batch of each stream; says whether there was any.
-    async fn round(&self, streams: &mut [Stream; 2], next: &mut [u64; 2]) -> io::Result<bool> {
+    async fn round(&mut self, streams: &mut [Stream; 2], next: &mut [u64; 2]) -> io::Result<bool> {
         let mut any = false;
         for stream in streams {
             let Some(batch) = stream.read().await? else {
@@ -98,7 +104,7 @@ impl Shipper {
         Ok(any)
     }
 
-    async fn ship(&self, output: Output, batch: &Batch) {
+    async fn ship(&mut self, output: Output, batch: &Batch) {
         if let Some(gap) = gap(batch) {
             self.append(output, gap).await;
         }
@@ -106,23 +112,33 @@ impl Shipper {
     }
 
     /// Until it is stored. The id holds the count too: the same first line may come back in a longer batch.
-    async fn append(&self, output: Output, batch: LogBatch) {
+    async fn append(&mut self, output: Output, batch: LogBatch) {
         let instance = self.folder.instance;
         let subject = subject::log(&self.domain, &self.app, instance, output);
         let id = format!("{instance}/{output}/{}+{}", batch.first, batch.lines.len());
         let mut wait = FIRST_WAIT;
         loop {
-            let tried = match Logs::open(&self.bus).await {
-                Ok(logs) => logs.append(&subject, &id, &batch).await.map_err(|error| error.to_string()),
-                Err(error) => Err(error.to_string()),
+            let error = match self.try_append(&subject, &id, &batch).await {
+                Ok(()) => return,
+                Err(error) => error,
             };
-            let Err(error) = tried else { return };
             if wait == FIRST_WAIT {
                 tracing::warn!(%instance, error, "output waits in the spool; trying again until it is stored");
             }
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(LONGEST_WAIT);
         }
+    }
+}
+
+impl Shipper {
+    /// The stream may not be there yet: it is opened when it is needed.
+    async fn try_append(&mut self, subject: &str, id: &str, batch: &LogBatch) -> Result<(), String> {
+        let logs = match &self.logs {
+            Some(logs) => logs,
+            None => self.logs.insert(Logs::open(&self.bus).await.map_err(|error| error.to_string())?),
+        };
+        logs.append(subject, id, batch).await.map(|_| ()).map_err(|error| error.to_string())
     }
 }
 

@@ -25,6 +25,7 @@ pub async fn connect(folder: &InstanceFolder) -> Option<(UnixStream, State)> {
         {
             return Some(greeted);
         }
+        tracing::debug!(instance = %folder.instance, "its holder lives and does not answer; trying again");
         tokio::time::sleep(TRY_AGAIN).await;
     }
     None

@@ -87,6 +87,8 @@ pub enum Reported {
 pub enum StartTrouble {
     /// A stranger has the port.
     PortTaken(u16),
+    /// Its release is no longer on this host.
+    ReleaseGone,
     /// It may work later.
     Passing(String),
     /// It will not work.

@@ -187,6 +187,7 @@ impl Instance {
                     Phase::Backoff(now)
                 };
             }
+            StartTrouble::ReleaseGone => self.phase = Phase::Waiting,
             StartTrouble::Passing(_) => self.phase = Phase::Backoff(now + START_RETRY_MS),
             StartTrouble::Hopeless(reason) => {
                 self.phase = Phase::Resting;

@@ -69,5 +69,6 @@ async fn report(reports: &Reports, facts: &RegisterServant) -> bool {
     if let Err(error) = &pushed {
         tracing::error!(%error, "the registration could not be stored; trying again later");
     }
+    reports.wake();
     pushed.is_ok()
 }

@@ -48,8 +48,19 @@ impl Shell {
         self.reports.barrier().await?;
         // Only now: what is remembered as reported must not be durable before the report is.
         news.iter().try_for_each(|news| self.remember(news))?;
-        self.memory.flush_aside();
+        self.send_once_remembered();
         Ok(())
+    }
+
+    /// The reports go out when it is durable that they were made: so a kill right after does not make them twice.
+    fn send_once_remembered(&self) {
+        let (table, reports) = (self.memory.table(), self.reports.clone());
+        tokio::spawn(async move {
+            if let Err(error) = table.barrier().await {
+                tracing::error!(%error, "the instance table could not be flushed");
+            }
+            reports.wake();
+        });
     }
 
     /// What was reported is not reported again after a restart.
@@ -98,6 +109,9 @@ impl Shell {
 
     async fn start(&mut self, spec: &Spec, inputs: &mut VecDeque<Input>) {
         let instance = spec.instance;
+        if !self.preparer.folder(spec).is_ready(&self.preparer.boot) {
+            return inputs.push_back(Input::StartFailed { instance, trouble: StartTrouble::ReleaseGone });
+        }
         let trouble = match probe::taken(spec.ports.values().copied()) {
             Ok(Some(port)) => {
                 tracing::warn!(%instance, port, "a stranger has its port");
@@ -131,12 +145,8 @@ impl Shell {
             return;
         }
         let shipping = Shipping::default();
-        let shipper = Shipper {
-            bus: self.bus.clone(),
-            domain: self.domain.clone(),
-            app: spec.key.app.clone(),
-            folder: InstanceFolder::new(&self.instances, spec.instance),
-        };
+        let folder = InstanceFolder::new(&self.instances, spec.instance);
+        let shipper = Shipper::new(self.bus.clone(), self.domain.clone(), spec.key.app.clone(), folder);
         self.shipping.insert(spec.instance, shipping.clone());
         self.shippers.spawn(shipper.run(shipping));
     }

@@ -164,6 +164,7 @@ impl Shell {
         }
         if unknown.count() > 0 {
             self.reports.barrier().await?;
+            self.reports.wake();
         }
         Ok(())
     }
