@@ -43,6 +43,11 @@ impl Process {
         self.arguments.push(argument.as_ref().to_owned());
     }
 
+    /// Sets a variable of its environment for the next start.
+    pub fn variable(&mut self, key: &str, value: impl AsRef<OsStr>) {
+        self.environment.push((key.to_owned(), value.as_ref().to_owned()));
+    }
+
     /// Starts it.
     ///
     /// # Panics
