@@ -47,13 +47,12 @@ pub fn run(folder: &Path) -> io::Result<()> {
     set_child_subreaper(Some(getpid()))?;
     // Sockets have short paths: from here all paths are relative.
     std::env::set_current_dir(folder)?;
-    let lock = File::options().create(true).append(true).open(LOCK)?;
-    lock.try_lock().map_err(io::Error::other)?;
-    let mut holder = Holder::open()?;
+    let first = first_connection()?;
+    let _lock = if first.is_some() { None } else { Some(lock()?) };
+    let mut holder = Holder::open(first)?;
     while holder.is_wanted {
         holder.turn()?;
     }
-    drop(lock);
     Ok(())
 }
 
@@ -70,7 +69,7 @@ struct Holder {
 }
 
 impl Holder {
-    fn open() -> io::Result<Self> {
+    fn open(first: Option<UnixStream>) -> io::Result<Self> {
         match std::fs::remove_file(SOCKET) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -89,8 +88,7 @@ impl Holder {
             has_untold_lines: false,
             buffer: vec![0; 64 * 1024],
         };
-        // The Servant that starts a holder gives it the first connection as its standard input.
-        if let Some(stream) = first_connection()? {
+        if let Some(stream) = first {
             holder.greet(stream)?;
         }
         Ok(holder)
@@ -191,7 +189,10 @@ impl Holder {
             }
             Err(error) => {
                 let passing = child::is_passing(&error);
-                self.say(&Said::StartFailed { reason: error.to_string(), passing });
+                let program = order.arguments.first().map_or("", String::as_str);
+                let reason =
+                    format!("{program:?} could not be started in the folder of the release: {error}");
+                self.say(&Said::StartFailed { reason, passing });
             }
         }
         Ok(())
@@ -248,7 +249,15 @@ impl Holder {
     }
 }
 
-/// Standard input, where it is a socket.
+/// A holder that was started by hand locks its folder itself.
+fn lock() -> io::Result<File> {
+    let lock = File::options().create(true).append(true).open(LOCK)?;
+    lock.try_lock().map_err(io::Error::other)?;
+    Ok(lock)
+}
+
+/// Standard input, where it is a socket: a Servant that starts a holder gives it the first connection so, and the lock
+/// of the folder, taken already, as its standard output.
 fn first_connection() -> io::Result<Option<UnixStream>> {
     let input = io::stdin().as_fd().try_clone_to_owned()?;
     if rustix::net::sockopt::socket_type(&input).is_err() {

@@ -8,8 +8,8 @@ mod sweep;
 pub use folder::InstanceFolder;
 pub use sweep::sweep;
 
-use crate::holder::runs;
 use crate::holder::words::{Exit, Order, Said, StartOrder, State, Told};
+use crate::holder::{LOCK, runs};
 use crate::spec::INSTANCE_VARIABLE;
 use events::InstanceId;
 use std::collections::HashMap;
@@ -127,9 +127,12 @@ impl Keeper {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let log = File::options().create(true).append(true).open(folder.path.join("holder.log"))?;
+        // Locked here and inherited: from the fork on there is a holder, whatever becomes of the Servant.
+        let lock = File::options().create(true).append(true).open(folder.path.join(LOCK))?;
+        lock.try_lock().map_err(|error| io::Error::other(format!("another holder holds it: {error}")))?;
         let mut command = tokio::process::Command::new(&self.program);
         command.arg("holder").arg(&folder.path).arg0("king-holder").env_clear();
-        command.stdin(Stdio::from(OwnedFd::from(theirs))).stdout(Stdio::null()).stderr(Stdio::from(log));
+        command.stdin(Stdio::from(OwnedFd::from(theirs))).stdout(Stdio::from(lock)).stderr(Stdio::from(log));
         let mut holder = command.kill_on_drop(false).spawn()?;
         // Reaped when it ends, if the Servant still lives.
         tokio::spawn(async move { holder.wait().await });

@@ -5,8 +5,9 @@ use bus::{Bus, connect::RequestError};
 use events::answer::{ReportAnswer, Verdict};
 use events::report::ServantNews;
 use events::{Actor, DomainName, News, Refusal, Report, ReportId, ServantId, ServantName, subject, wire};
+use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -50,6 +51,8 @@ impl Sender {
 pub struct Reports {
     sender: Sender,
     outbox: Outbox,
+    /// Reports that must not go out yet.
+    held: Arc<Mutex<BTreeSet<u64>>>,
     wake: Arc<Notify>,
 }
 
@@ -63,14 +66,14 @@ impl Reports {
         if let Some(aside) = outbox.set_aside() {
             tracing::error!(aside = %aside.display(), "the outbox was damaged and is set aside; its reports are lost");
         }
-        Ok(Self { sender, outbox, wake: Arc::new(Notify::new()) })
+        Ok(Self { sender, outbox, held: Arc::default(), wake: Arc::new(Notify::new()) })
     }
 
-    /// Takes a report; durable after the next [`Reports::barrier`].
+    /// Takes a report; durable after the next [`Reports::barrier`], and held back until [`Reports::release`].
     ///
     /// # Errors
     /// When the outbox is full or the disk fails.
-    pub fn push(&self, news: impl Into<News>) -> Result<(), OutboxError> {
+    pub fn push(&self, news: impl Into<News>) -> Result<u64, OutboxError> {
         let report = Report {
             // The number is given by the outbox and put in when it is sent.
             id: ReportId { sender: self.sender.servant.0, epoch: 0, number: 0 },
@@ -80,7 +83,10 @@ impl Reports {
             news: news.into(),
         };
         tracing::debug!(kind = report.news.kind(), "report");
-        self.outbox.push(wire::encode(&report)).map(|_| ())
+        // Held before it can be seen: what is pushed shows after the next barrier.
+        let number = self.outbox.push(wire::encode(&report))?;
+        self.held().insert(number);
+        Ok(number)
     }
 
     /// Makes what was pushed durable.
@@ -91,9 +97,18 @@ impl Reports {
         self.outbox.barrier().await
     }
 
-    /// Lets what is durable go out.
-    pub fn wake(&self) {
+    /// Lets these go out.
+    pub fn release(&self, numbers: &[u64]) {
+        let mut held = self.held();
+        for number in numbers {
+            held.remove(number);
+        }
+        drop(held);
         self.wake.notify_one();
+    }
+
+    fn held(&self) -> MutexGuard<'_, BTreeSet<u64>> {
+        self.held.lock().expect("nobody panics with it")
     }
 
     /// How many reports wait.
@@ -138,7 +153,11 @@ impl Reports {
     fn next_batch(&self) -> Result<Vec<Report>, OutboxError> {
         let mut bytes = 0;
         let mut reports = Vec::new();
+        let first_held = self.held().first().copied().unwrap_or(u64::MAX);
         for (number, entry) in self.outbox.pending(BATCH)? {
+            if number >= first_held {
+                break;
+            }
             bytes += entry.len();
             if bytes > BATCH_BYTES && !reports.is_empty() {
                 break;

@@ -250,7 +250,7 @@ async fn what_cannot_be_started_fails_with_its_stage() {
         (Stage::Build, "broken"),
         (Stage::Unpack, "evil"),
         (Stage::Fetch, "not in the store"),
-        (Stage::Start, "No such file"),
+        (Stage::Start, "\"./nothing\" could not be started"),
     ];
     for (instance, (stage, words)) in instances.iter().zip(expected) {
         let is_so = |news: &InstanceNews| matches!(news, InstanceNews::Failed(news) if news.stage == stage && news.reason.contains(words));
@@ -280,5 +280,50 @@ async fn a_release_is_built_once_for_all_its_instances() {
     for instance in &instances {
         kingdom.wait("it is ready", |heard| heard.is_ready(instance.instance)).await;
         assert_eq!(kingdom.lines(instance.instance, "stdout", 1).await[&1], "once");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_that_somebody_deleted_is_fetched_again() {
+    let mut kingdom = Kingdom::with_servant(&[]).await;
+    let release = kingdom.release(1, &[("run.sh", "exec sleep 1000")], script("exec sh run.sh")).await;
+    let one = instance(&release);
+    kingdom.assign(&[&release], &[&one]).await;
+    let heard = kingdom.wait("it is ready", |heard| heard.is_ready(one.instance)).await;
+    let releases = kingdom.folder().join("releases/hello");
+    std::fs::remove_dir_all(&releases).unwrap();
+    signal(heard.pids(one.instance)[0], "KILL");
+    kingdom.wait("it runs again", |heard| heard.pids(one.instance).len() == 2).await;
+    assert!(releases.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whenever_the_servant_is_killed_nothing_runs_twice_and_all_converges() {
+    let mut kingdom = Kingdom::with_servant(&[]).await;
+    let release = kingdom.release(1, &[("x", "x")], script("exec sleep 1000")).await;
+    let stable = instance(&release);
+    let mut changing = [(); 3].map(|()| instance(&release));
+    kingdom.assign(&[&release], &[&stable]).await;
+    let heard = kingdom.wait("it is ready", |heard| heard.is_ready(stable.instance)).await;
+    let mut retired = Vec::new();
+    for round in 0..12_u64 {
+        retired.push(changing[0].instance);
+        changing.rotate_left(1);
+        changing[2] = instance(&release);
+        kingdom.assign(&[&release], &[&stable, &changing[0], &changing[1], &changing[2]]).await;
+        // Another moment in each round: from before the assignment is seen until after the starts.
+        tokio::time::sleep(Duration::from_millis(round * 15)).await;
+        kingdom.kill_servant();
+        kingdom.start_servant();
+    }
+    for one in &changing {
+        kingdom.wait("it is ready", |heard| heard.is_ready(one.instance)).await;
+        assert_eq!(processes_of(one.instance).len(), 1);
+    }
+    assert_eq!(processes_of(stable.instance), heard.pids(stable.instance));
+    for instance in retired {
+        until("the retired are gone", || processes_of(instance).is_empty()).await;
+        let folder = kingdom.instance_folder(instance);
+        until("and so are their folders", || !folder.exists()).await;
     }
 }

@@ -3,6 +3,7 @@
 use crate::reports::{Reports, Sender};
 use crate::{capability, host};
 use bus::Bus;
+use bus::outbox::OutboxError;
 use events::report::{PortRange, RegisterServant, ServantNews};
 use events::view::Beat;
 use events::{News, subject, wire};
@@ -62,13 +63,18 @@ pub async fn register(registration: Registration, reports: Reports) {
 }
 
 async fn report(reports: &Reports, facts: &RegisterServant) -> bool {
-    let pushed = match reports.push(News::Servant(ServantNews::Register(facts.clone()))) {
-        Ok(()) => reports.barrier().await,
-        Err(error) => Err(error),
+    let register = News::Servant(ServantNews::Register(facts.clone()));
+    let stored = async {
+        let number = reports.push(register)?;
+        reports.barrier().await?;
+        reports.release(&[number]);
+        Ok::<(), OutboxError>(())
     };
-    if let Err(error) = &pushed {
-        tracing::error!(%error, "the registration could not be stored; trying again later");
+    match stored.await {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::error!(%error, "the registration could not be stored; trying again later");
+            false
+        }
     }
-    reports.wake();
-    pushed.is_ok()
 }

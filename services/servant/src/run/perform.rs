@@ -36,30 +36,31 @@ impl Shell {
     }
 
     async fn report(&mut self, news: Vec<InstanceNews>) -> Result<()> {
+        let mut numbers = Vec::new();
         for news in &news {
             match self.reports.push(News::Instance(news.clone())) {
                 Err(error @ OutboxError::Full { .. }) => {
                     // The instances matter more than the news of them.
                     tracing::error!(%error, "a report is lost");
                 }
-                other => other?,
+                other => numbers.push(other?),
             }
         }
         self.reports.barrier().await?;
         // Only now: what is remembered as reported must not be durable before the report is.
         news.iter().try_for_each(|news| self.remember(news))?;
-        self.send_once_remembered();
+        self.send_once_remembered(numbers);
         Ok(())
     }
 
     /// The reports go out when it is durable that they were made: so a kill right after does not make them twice.
-    fn send_once_remembered(&self) {
+    fn send_once_remembered(&self, numbers: Vec<u64>) {
         let (table, reports) = (self.memory.table(), self.reports.clone());
         tokio::spawn(async move {
             if let Err(error) = table.barrier().await {
                 tracing::error!(%error, "the instance table could not be flushed");
             }
-            reports.wake();
+            reports.release(&numbers);
         });
     }
 

@@ -158,13 +158,13 @@ impl Shell {
 
     /// What shall not run, and nothing is known of here, is gone.
     async fn stop_unknown(&self, stopping: &[InstanceId]) -> Result<()> {
-        let unknown = stopping.iter().filter(|instance| !self.reconciler.knows(**instance));
-        for instance in unknown.clone() {
-            self.reports.push(News::Instance(InstanceNews::Stopped(Stopped { instance: *instance })))?;
+        let mut numbers = Vec::new();
+        for instance in stopping.iter().copied().filter(|instance| !self.reconciler.knows(*instance)) {
+            numbers.push(self.reports.push(News::Instance(InstanceNews::Stopped(Stopped { instance })))?);
         }
-        if unknown.count() > 0 {
+        if !numbers.is_empty() {
             self.reports.barrier().await?;
-            self.reports.wake();
+            self.reports.release(&numbers);
         }
         Ok(())
     }
