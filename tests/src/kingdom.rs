@@ -9,6 +9,7 @@ use crate::ports::Ports;
 use crate::process::{Process, clean_environment};
 use crate::repository::Repository;
 use crate::{http, programs, strays, wait};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -18,6 +19,9 @@ use tokio::process::Command;
 
 /// Lines of each service's log that a failed test prints.
 const LAST_LINES: usize = 60;
+
+/// The services of a kingdom with one servant, in the order of their start.
+pub const SERVICES: [&str; 5] = ["nats", "king", "foreman", "alerter", "s1"];
 
 /// What a kingdom shall be like.
 #[derive(Clone, Debug)]
@@ -140,6 +144,27 @@ impl Kingdom {
     /// Kills a service with SIGKILL. What it has started lives on.
     pub fn kill9(&mut self, name: &str) {
         self.process(name).kill9();
+    }
+
+    /// Sends a signal to a service.
+    pub fn signal(&mut self, name: &str, signal: Signal) {
+        self.process(name).signal(signal);
+    }
+
+    /// Whether a service has ended by itself.
+    pub fn has_ended(&mut self, name: &str) -> bool {
+        self.process(name).has_ended()
+    }
+
+    /// Another King for the same kingdom, not started, with a folder and an address of its own.
+    pub fn second_king(&self) -> Process {
+        let flags = [
+            OsString::from("--http"),
+            format!("127.0.0.1:{}", self.ports.spare()).into(),
+            "--nats-system-password-file".into(),
+            self.nats.password_file.clone().into(),
+        ];
+        self.service_process("second-king", "king", &self.path().join("second"), flags)
     }
 
     /// Starts a service that was killed, and waits until it serves.

@@ -103,14 +103,23 @@ impl Process {
     /// # Panics
     /// When it does not within the time.
     pub async fn ended(&mut self, patience: Duration) -> ExitStatus {
-        let name = self.name.clone();
-        let child = self.child.as_mut().unwrap_or_else(|| panic!("{name} does not run"));
-        let status = wait::within(patience, &format!("{name} ends"), async || {
-            child.try_wait().expect("a child can be asked").ok_or("it still runs")
-        })
-        .await;
+        let what = format!("{} ends", self.name);
+        wait::within(patience, &what, async || self.end().ok_or("it still runs")).await
+    }
+
+    /// Whether it has ended by itself.
+    ///
+    /// # Panics
+    /// When it was never started.
+    pub fn has_ended(&mut self) -> bool {
+        self.end().is_some()
+    }
+
+    fn end(&mut self) -> Option<ExitStatus> {
+        let child = self.child.as_mut().unwrap_or_else(|| panic!("{} does not run", self.name));
+        let status = child.try_wait().expect("a child can be asked")?;
         self.child = None;
-        status
+        Some(status)
     }
 
     /// What it has written so far, in all its lives.
