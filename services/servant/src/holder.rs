@@ -28,8 +28,8 @@ use words::{Order, Said, StartOrder, Told};
 pub const SOCKET: &str = "holder.sock";
 /// Held by a living holder: there is never a second one.
 pub const LOCK: &str = "holder.lock";
-/// How often orphans of a running instance are reaped.
-const REAP_MS: i64 = 5000;
+/// How often orphans of a running instance are reaped, and the folder is looked for.
+const LOOK_MS: i64 = 5000;
 /// How often the end of what is left of an instance is looked at.
 const ENDING_MS: i64 = 2;
 /// At most this often the Servant is told of new lines.
@@ -100,6 +100,7 @@ impl Holder {
         self.hear()?;
         self.drain();
         self.look_at_child()?;
+        self.look_at_folder();
         self.tell_lines();
         if let Some(servant) = &mut self.servant
             && !servant.flush()
@@ -117,18 +118,18 @@ impl Holder {
         if let Some(child) = &self.child {
             fds.extend(child.fds().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         }
-        let timeout =
-            self.timeout_ms().map(|ms| Timespec { tv_sec: ms / 1000, tv_nsec: (ms % 1000) * 1_000_000 });
-        match poll(&mut fds, timeout.as_ref()) {
+        let ms = self.timeout_ms();
+        let timeout = Timespec { tv_sec: ms / 1000, tv_nsec: (ms % 1000) * 1_000_000 };
+        match poll(&mut fds, Some(&timeout)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
 
-    fn timeout_ms(&self) -> Option<i64> {
-        let ending = self.child.as_ref().map(|child| if child.is_ending() { ENDING_MS } else { REAP_MS });
-        let telling = self.has_untold_lines.then_some(TELL_MS as i64);
-        ending.into_iter().chain(telling).min()
+    fn timeout_ms(&self) -> i64 {
+        let is_ending = self.child.as_ref().is_some_and(Child::is_ending);
+        let ending = if is_ending { ENDING_MS } else { LOOK_MS };
+        if self.has_untold_lines { ending.min(TELL_MS as i64) } else { ending }
     }
 
     fn accept(&mut self) -> io::Result<()> {
@@ -215,6 +216,18 @@ impl Holder {
         match child.progress()? {
             Progress::Lives => Ok(()),
             Progress::Ended(end, told) => self.finish(end, told),
+        }
+    }
+
+    /// An instance whose folder was deleted can never be found again: it is ended, and its holder with it.
+    fn look_at_folder(&mut self) {
+        // The current directory has no path once it is deleted.
+        if std::env::current_dir().is_ok() {
+            return;
+        }
+        match &mut self.child {
+            Some(child) => child.signal(Told::Kill),
+            None => self.is_wanted = false,
         }
     }
 

@@ -327,3 +327,17 @@ async fn whenever_the_servant_is_killed_nothing_runs_twice_and_all_converges() {
         until("and so are their folders", || !folder.exists()).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_whose_folder_was_deleted_does_not_stay_for_ever() {
+    let mut kingdom = Kingdom::with_servant(&[]).await;
+    let release = kingdom.release(1, &[("x", "x")], script("exec sleep 1000")).await;
+    let one = instance(&release);
+    kingdom.assign(&[&release], &[&one]).await;
+    kingdom.wait("it is ready", |heard| heard.is_ready(one.instance)).await;
+    let holder = holder_of(&kingdom, one.instance);
+    kingdom.kill_servant();
+    std::fs::remove_dir_all(kingdom.folder()).unwrap();
+    until("the instance is gone", || processes_of(one.instance).is_empty()).await;
+    until("its holder is gone", || !lives(holder)).await;
+}
