@@ -24,9 +24,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
     /// The King does not take this servant.
-    #[error(
-        "the King refuses this servant: {0}; give this one another name with --name, or remove the other with `kingctl servant rm` if it is gone for good"
-    )]
+    #[error("the King refuses this servant: {0}")]
     Refused(Refusal),
     #[error("the outbox of reports failed; look at the disk of the data folder")]
     Outbox(#[from] OutboxError),
