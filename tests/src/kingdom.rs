@@ -220,6 +220,16 @@ impl Kingdom {
         run(command).await
     }
 
+    /// A `kingctl` that is not started yet, for those that go on until they are told to end.
+    pub fn kingctl_process(&self, arguments: &[&str]) -> Process {
+        let name = format!("kingctl-{}", arguments.first().unwrap_or(&"help"));
+        let logs = self.path().join("log");
+        let mut process = Process::new(&name, &logs, programs::kingdom("kingctl"), arguments);
+        process.variable("KING_NATS", self.nats.url());
+        process.variable("USER", "tester");
+        process
+    }
+
     /// Runs `kingctl … -o json`, which must succeed, and parses what it prints.
     pub async fn kingctl_json(&self, arguments: &[&str]) -> Value {
         let printed = self.kingctl(&[arguments, &["-o", "json"]].concat()).await.success();

@@ -122,3 +122,59 @@ async fn the_instances_of_a_lost_servant_move_and_it_stops_them_when_it_is_back(
     kingdom.mail_about(&["RESOLVED", "servant s1"]).await;
     kingdom.all_servants_live().await;
 }
+
+/// Removes it as soon as it counts as lost.
+async fn remove_s1(kingdom: &Kingdom) {
+    wait::until("it can be removed", async || {
+        let ended = kingdom.kingctl(&["servant", "remove", "s1", "--yes"]).await;
+        wait::holds(ended.code == 0, || ended.stderr)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_servant_that_was_removed_joins_anew_and_stops_what_it_ran() {
+    let mut kingdom = Kingdom::with(Plan { servants: 2, ..Plan::default() }).await;
+    kingdom.deploy("metal", C_APP, 2).await;
+    kingdom.kingctl(&["servant", "remove", "s1", "--yes"]).await.failure(4);
+    kingdom.kill9("s1");
+    remove_s1(&kingdom).await;
+    kingdom.settled("metal").await;
+    let instances = kingdom.instances("metal").await;
+    assert_eq!(on(&instances, "s2").len(), 2, "{instances:?}");
+    assert_eq!(kingdom.client.query("servant.ls", json!({})).await.len(), 1);
+    assert_eq!(kingdom.runs().len(), 3, "nobody could stop what it ran");
+
+    kingdom.restart("s1").await;
+    kingdom.all_servants_live().await;
+    wait::until("two run in all", async || {
+        wait::holds(kingdom.runs().len() == 2, || format!("{:?}", kingdom.runs()))
+    })
+    .await;
+    kingdom.client.accepted("app.scale", json!({ "app": "metal", "count": 4 })).await;
+    kingdom.settled("metal").await;
+    assert_eq!(on(&kingdom.instances("metal").await, "s1").len(), 2, "it gets new ones");
+}
+
+#[tokio::test]
+async fn a_servant_that_lost_its_folder_is_somebody_new_under_another_name() {
+    let mut kingdom = Kingdom::start().await;
+    let before = kingdom.client.query("servant.ls", json!({})).await;
+    kingdom.kill9("s1");
+    std::fs::remove_dir_all(kingdom.path().join("servant-s1")).expect("it had a folder");
+    kingdom.start_service("s1");
+    wait::until("it is refused", async || {
+        wait::holds(kingdom.has_ended("s1"), || "it still runs".to_owned())
+    })
+    .await;
+    let said = kingdom.said("s1");
+    assert!(said.contains("is held by") && said.contains("servant remove"), "it says what to do: {said}");
+    let after = kingdom.client.query("servant.ls", json!({})).await;
+    assert_eq!((after.len(), &after[0]["servant"]), (1, &before[0]["servant"]));
+    remove_s1(&kingdom).await;
+    kingdom.restart("s1").await;
+    kingdom.all_servants_live().await;
+    let new = kingdom.client.query("servant.ls", json!({})).await;
+    assert_ne!(new[0]["servant"], before[0]["servant"]);
+    kingdom.deploy("metal", C_APP, 1).await;
+}
