@@ -5,6 +5,7 @@ use kingdom_tests::client::Client;
 use kingdom_tests::{Kingdom, replay, wait};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{Semaphore, watch};
@@ -92,9 +93,11 @@ async fn every_service_dies_twice_in_a_stream_of_commands() {
     let mut stream = Stream::start(&kingdom.client);
     let share = COMMANDS / (VICTIMS.len() + 1);
     for (round, victim) in VICTIMS.into_iter().enumerate() {
-        // More than the callers may do before it: it dies while commands are on their way.
+        // Fewer than the callers may do, another number each time: it dies while commands are on their way.
+        let done = 1 + RandomState::new().hash_one(victim) as usize % (share - CALLERS);
+        println!("{victim} dies when {done} of its {share} commands are answered");
         stream.allow(share);
-        stream.reaches((round * share + share / 2).max(1)).await;
+        stream.reaches(round * share + done).await;
         kingdom.kill9(victim);
         kingdom.restart(victim).await;
     }
