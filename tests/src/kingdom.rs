@@ -7,6 +7,7 @@ use crate::command::{Ended, run};
 use crate::nats::{Server, Syncing};
 use crate::ports::Ports;
 use crate::process::{Process, clean_environment};
+use crate::reaper::Reaper;
 use crate::repository::Repository;
 use crate::{http, programs, strays, wait};
 use rustix::process::Signal;
@@ -47,6 +48,7 @@ pub struct Kingdom {
     pub client: Client,
     pub ports: Ports,
     servants: u16,
+    _reaper: Reaper,
     folder: TempDir,
 }
 
@@ -62,6 +64,7 @@ impl Kingdom {
     /// When it does not come up.
     pub async fn with(plan: Plan) -> Self {
         let folder = tempfile::Builder::new().prefix("kt-").tempdir().expect("a temporary folder");
+        let _reaper = Reaper::of(folder.path());
         let logs = folder.path().join("log");
         std::fs::create_dir(&logs).expect("the test's folder can be written");
         let ports = Ports::reserve();
@@ -69,7 +72,7 @@ impl Kingdom {
         nats.start().await;
         let client = Client::connect(&nats.url()).await;
         let mut kingdom =
-            Self { services: BTreeMap::new(), nats, client, ports, servants: plan.servants, folder };
+            Self { services: BTreeMap::new(), nats, client, ports, servants: plan.servants, _reaper, folder };
         kingdom.add_all(&plan);
         kingdom.start_service("king");
         kingdom.is_ready().await;

@@ -8,6 +8,7 @@ pub mod programs;
 pub mod ports;
 pub mod process;
 pub mod strays;
+pub mod reaper;
 pub mod nats;
 pub mod client;
 pub mod http;

@@ -1,5 +1,6 @@
 //! Ports of a test: a block that no other test on this machine uses at the same time, below the ephemeral ports.
 
+use rustix::process::getuid;
 use std::fs::{File, OpenOptions};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
@@ -20,7 +21,7 @@ impl Ports {
     /// # Panics
     /// When all are in use.
     pub fn reserve() -> Self {
-        let folder = std::env::temp_dir().join("king-test-ports");
+        let folder = std::env::temp_dir().join(format!("king-test-ports-{}", getuid().as_raw()));
         std::fs::create_dir_all(&folder).expect("the temporary folder can be written");
         let start =
             u16::try_from(std::process::id() % u32::from(BLOCKS)).expect("below the number of blocks");

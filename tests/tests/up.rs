@@ -3,6 +3,7 @@
 use kingdom_tests::client::Client;
 use kingdom_tests::ports::Ports;
 use kingdom_tests::process::Process;
+use kingdom_tests::reaper::Reaper;
 use kingdom_tests::repository::Repository;
 use kingdom_tests::{apps::C_APP, http, programs, strays, wait};
 use rustix::process::Signal;
@@ -14,6 +15,7 @@ use tempfile::TempDir;
 struct Up {
     process: Process,
     ports: Ports,
+    _reaper: Reaper,
     folder: TempDir,
 }
 
@@ -37,7 +39,7 @@ impl Up {
         ];
         let mut process = Process::new("up", folder.path(), programs::kingdom("kingctl"), arguments);
         process.variable("KING_NATS_SERVER", programs::nats_server());
-        Self { process, ports, folder }
+        Self { process, ports, _reaper: Reaper::of(folder.path()), folder }
     }
 
     /// Starts it and waits until it says that it is up.
