@@ -130,7 +130,8 @@ impl Remote {
             Some(_) if whole => self.write_bundle(place, changes, state, whole).await?,
             Some(pack) => Some(self.store_pack(&pack, &bundle::header(changes, state, whole)).await?),
         };
-        Ok(digest.map(|digest| Bundle { digest, whole }))
+        let replaces = if whole { state.bundles.clone() } else { Vec::new() };
+        Ok(digest.map(|digest| Bundle { digest, replaces }))
     }
 
     /// The usual way: the pack that Git has received is the body of the bundle as it is.

@@ -235,9 +235,7 @@ fn take(taken: &mut Taken, push: PushApp) -> Outcome {
         };
     }
     if let Some(bundle) = &push.bundle {
-        if bundle.whole {
-            state.bundles.clear();
-        }
+        state.bundles.retain(|known| !bundle.replaces.contains(known));
         state.bundles.push(bundle.digest);
     }
     for version in &push.versions {

@@ -20,7 +20,7 @@ async fn a_push_with_a_tag_publishes_a_version() {
     let push = kingdom.taken.lock().unwrap().pushes[0].clone();
     assert_eq!(push.refs.len(), 2);
     assert_eq!(push.versions[0].version.to_string(), "1.0.0");
-    assert!(push.bundle.is_some_and(|bundle| !bundle.whole));
+    assert!(push.bundle.is_some_and(|bundle| bundle.replaces.is_empty()));
     let archive = kingdom.objects.get(&push.versions[0].archive, 1 << 20).await.unwrap();
     assert_eq!(files(&archive), ["Procfile", "lib/", "lib/a.js", "server.js"]);
 }
@@ -100,7 +100,7 @@ async fn a_lost_cache_is_made_again_from_the_bundles() {
         work.git(&["tag", &format!("v1.0.{number}")]).ok();
         work.git(&["push", &url, "main", &format!("v1.0.{number}")]).ok();
         let push = kingdom.taken.lock().unwrap().pushes[number].clone();
-        wholes += usize::from(push.bundle.unwrap().whole);
+        wholes += usize::from(!push.bundle.unwrap().replaces.is_empty());
     }
     assert_eq!(wholes, 1, "the fourth bundle holds everything");
     assert_eq!(kingdom.repository("hello").unwrap().bundles.len(), 3);

@@ -61,8 +61,10 @@ pub struct RefChange {
 pub struct Bundle {
     /// Its name in the artifact store.
     pub digest: Digest,
-    /// True when it holds every object of the repository, so that earlier bundles are no longer needed.
-    pub whole: bool,
+    /// The bundles that it makes needless, because it holds every object of the repository: all that there are, or none
+    /// for one that holds only what is new.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaces: Vec<Digest>,
 }
 
 /// Run a version.

@@ -57,7 +57,7 @@ fn refs() -> Vec<RefChange> {
 }
 
 fn bundle() -> Bundle {
-    Bundle { digest: digest(), whole: true }
+    Bundle { digest: digest(), replaces: vec![Digest::from_bytes([8; 32])] }
 }
 
 fn facts() -> RegisterServant {

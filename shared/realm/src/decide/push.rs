@@ -4,6 +4,7 @@ use super::Consent;
 use super::app::new_app;
 use super::refuse::{known_app, manifest, refusal, too_many};
 use crate::state::{App, State};
+use events::command::app::Bundle;
 use events::command::{PublishVersion, PushApp, RefChange, VersionSpec};
 use events::event::{AppEvent, AppPushed, VersionEvent, VersionPublished};
 use events::limits::{REF_BYTES, REFS_PER_APP, VERSION_BYTES, VERSIONS_PER_APP, VERSIONS_PER_PUSH};
@@ -23,6 +24,7 @@ pub(super) fn push(state: &State, order: &PushApp) -> Result<Consent, Refusal> {
         }
     };
     check_refs(app, &order.refs)?;
+    check_bundle(app, order.bundle.as_ref())?;
     if order.versions.len() > VERSIONS_PER_PUSH {
         return Err(too_many("versions", "versions in one push", VERSIONS_PER_PUSH));
     }
@@ -38,6 +40,17 @@ pub(super) fn push(state: &State, order: &PushApp) -> Result<Consent, Refusal> {
     }
     facts.extend(versions);
     Ok(facts.into())
+}
+
+/// A bundle that replaces others was made by somebody who had seen all of them; else objects would be lost.
+fn check_bundle(app: &App, bundle: Option<&Bundle>) -> Result<(), Refusal> {
+    match bundle {
+        Some(bundle) if !bundle.replaces.is_empty() && bundle.replaces != app.bundles => {
+            let rule = "the bundle replaces others than the repository has now: another push came between";
+            Err(refusal(RefusalCode::Conflict, "bundle.replaces", rule, "push again"))
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 fn check_refs(app: &App, refs: &[RefChange]) -> Result<(), Refusal> {

@@ -15,7 +15,7 @@ pub struct App {
     pub created_at: Timestamp,
     /// Its Git references by full name.
     pub refs: BTreeMap<String, CommitHash>,
-    /// The Git bundles that hold its objects, oldest first; a whole one replaces all before it.
+    /// The Git bundles that hold its objects, oldest first.
     pub bundles: Vec<Digest>,
     pub versions: BTreeMap<Version, PublishedVersion>,
     pub releases: BTreeMap<u32, Release>,
@@ -58,9 +58,7 @@ impl App {
     }
 
     pub(crate) fn store_bundle(&mut self, bundle: &Bundle) {
-        if bundle.whole {
-            self.bundles.clear();
-        }
+        self.bundles.retain(|known| !bundle.replaces.contains(known));
         self.bundles.push(bundle.digest);
     }
 }
