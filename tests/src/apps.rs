@@ -64,7 +64,8 @@ const NODE_YAML: &str = r#"processes:
     needs: {node: ">= 12"}
 "#;
 
-const C_YAML: &str = r#"build: cc -O1 -o server server.c
+/// The manifest of [`C_APP`].
+pub const C_YAML: &str = r#"build: cc -O1 -o server server.c
 processes:
   web:
     command: ./server

@@ -1,11 +1,15 @@
 //! From one version to the next: the new ones first, never nobody, and the old ones stay when the new ones fail.
 
-use kingdom_tests::apps::{BROKEN_BUILD, C_APP};
+use kingdom_tests::apps::{BROKEN_BUILD, C_APP, C_YAML};
 use kingdom_tests::{Kingdom, http, wait};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What matters of a rollout from two instances to two, in its order.
+const ROLLOUT: [&str; 4] =
+    ["instance.became-healthy", "instance.became-healthy", "instance.retired", "instance.retired"];
 
 /// What somebody sees who asks all ports of the servant again and again.
 #[derive(Debug, Default)]
@@ -37,7 +41,8 @@ async fn watch(ports: (u16, u16), stop: Arc<AtomicBool>) -> Watched {
 async fn new_instances_are_healthy_before_old_ones_go() {
     let kingdom = Kingdom::start().await;
     let repository = kingdom.deploy("metal", C_APP, 2).await;
-    repository.commit(&[("README", "the second version\n")]).await;
+    // The second version takes its time to serve.
+    repository.commit(&[("king.yaml", &C_YAML.replace("./server\n", "sleep 1.5; exec ./server\n"))]).await;
     repository.publish("v1.1.0").await;
 
     let stop = Arc::new(AtomicBool::new(false));
@@ -54,6 +59,13 @@ async fn new_instances_are_healthy_before_old_ones_go() {
     assert_eq!(instances.len(), 2, "the old ones are gone: {instances:?}");
     assert!(instances.iter().all(|item| item["version"] == "1.1.0" && item["phase"] == "healthy"));
     assert_eq!(kingdom.runs().len(), 2, "and not only in the lists");
+
+    let events = kingdom.client.events().await;
+    let kinds: Vec<&str> = events.iter().map(|event| event.fact.kind()).collect();
+    let deployed = kinds.iter().rposition(|kind| *kind == "app.deployed").expect("it was deployed");
+    let of_rollout: Vec<&str> =
+        kinds[deployed..].iter().copied().filter(|kind| ROLLOUT.contains(kind)).collect();
+    assert_eq!(of_rollout, ROLLOUT, "both new ones are healthy before the first old one is retired");
 }
 
 #[tokio::test]
