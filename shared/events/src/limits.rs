@@ -50,6 +50,20 @@ pub const STOP_GRACE_MS: u64 = 600_000;
 pub const HEALTH_MS: u64 = 3_600_000;
 /// Most events that one input yields; what is more work continues on ticks.
 pub const EVENTS_PER_INPUT: usize = 1000;
+/// Most bytes of the events that one input yields, as MessagePack; what is more work continues on ticks.
+pub const BYTES_PER_INPUT: usize = 400 * 1024;
+/// Largest assignment that the scheduler gives a servant, in bytes as estimated from its releases and instances.
+pub const ASSIGNMENT_BYTES: usize = 700 * 1024;
+/// Most servants.
+pub const SERVANTS: usize = 10_000;
+/// Most scopes of configuration of one app: the app itself and its process types, also those to come.
+pub const SCOPES_PER_APP: usize = 64;
+/// Most items of one reply to a query; the rest is asked for page by page.
+pub const ITEMS_PER_REPLY: usize = 1000;
+/// Most bytes of the items of one reply, as JSON.
+pub const REPLY_BYTES: usize = 600 * 1024;
+/// How many of the newest outcomes are remembered however old they are.
+pub const OUTCOMES_ALWAYS_KEPT: usize = 10_000;
 /// How long the outcome of a command is remembered, in milliseconds of the log's own time.
 pub const OUTCOME_AGE_MS: u64 = 24 * 3_600_000;
 /// Most outcomes remembered; the oldest are forgotten first.

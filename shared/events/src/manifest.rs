@@ -292,6 +292,7 @@ fn check_needs(at: &str, needs: &BTreeMap<String, semver::VersionReq>) -> Result
         let plain =
             tool.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
         if !plain || tool.is_empty() || tool.len() > 63 {
+            let tool = crate::name::cut(tool);
             return broken(format!("{at}.{tool}"), "is not the name of a tool: 1 to 63 of a-z, 0-9 and '-'");
         }
     }

@@ -80,6 +80,7 @@ impl Format {
             Self::MessagePack => {
                 let mut rest = bytes;
                 let mut deserializer = rmp_serde::Deserializer::new(&mut rest);
+                deserializer.set_max_depth(DEPTH);
                 let order = Order::deserialize_data(kind, schema, &mut deserializer)
                     .map_err(WireError::MessagePack)?;
                 if rest.is_empty() { Ok(order) } else { Err(WireError::Trailing(rest.len())) }
@@ -95,6 +96,9 @@ impl Format {
     }
 }
 
+/// How deep a command may be nested: manifests need 7 levels.
+const DEPTH: usize = 32;
+
 fn limited(bytes: &[u8]) -> Result<(), WireError> {
     if bytes.len() > MESSAGE_BYTES { Err(WireError::TooLarge { bytes: bytes.len() }) } else { Ok(()) }
 }
@@ -102,6 +106,12 @@ fn limited(bytes: &[u8]) -> Result<(), WireError> {
 /// Encodes as MessagePack with named fields, so that fields can be added.
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     rmp_serde::to_vec_named(value).expect("the kingdom's shapes have known lengths and encode as MessagePack")
+}
+
+/// Encodes as [`encode`] does, at the end of what is there.
+pub fn encode_onto<T: Serialize>(bytes: &mut Vec<u8>, value: &T) {
+    rmp_serde::encode::write_named(bytes, value)
+        .expect("the kingdom's shapes have known lengths and encode as MessagePack");
 }
 
 /// Encodes the data of an order, as its message carries it.

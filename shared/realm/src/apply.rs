@@ -17,6 +17,7 @@ use events::{Cause, Commit, Event, EventNumber, Fact};
 /// Applies one event.
 pub fn apply(state: &mut State, event: &Event) {
     state.last = event.id;
+    state.at = event.at;
     remember_sender(state, &event.cause);
     match &event.fact {
         Fact::App(fact) => app::apply(state, event, fact),

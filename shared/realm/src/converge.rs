@@ -10,7 +10,6 @@ use crate::context::Context;
 use crate::schedule::{Need, places};
 use crate::state::{App, Instance, State};
 use events::event::{AppEvent, AppSettled, InstanceEvent, InstancePlaced, InstanceRetired, RetireReason};
-use events::query::InstancePhase;
 use events::{AppName, Fact, InstanceId, ProcessName};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,10 +38,14 @@ pub fn app(state: &State, name: &AppName, budget: usize, ids: &mut Ids<'_>) -> V
     let Some(app) = state.apps.get(name) else { return Vec::new() };
     let Some(release) = app.current else { return Vec::new() };
     let mut facts = Vec::new();
-    for (process, instances) in by_process(state, app) {
-        let wanted = app.counts.get(&process).copied().unwrap_or(0) as usize;
-        let group = Group { state, app, name, process: &process, release, wanted, instances };
-        group.converge(budget, ids, &mut facts);
+    let (kept, dropped): (Vec<Group<'_>>, Vec<Group<'_>>) =
+        groups(state, app, name, release).into_iter().partition(|group| group.wanted.is_some());
+    let mut well = true;
+    for group in &kept {
+        well &= group.converge(budget, ids, &mut facts);
+    }
+    for group in &dropped {
+        group.drop_process(well, budget, &mut facts);
     }
     if facts.is_empty() && state.unsettled.contains(name) && is_settled(state, app, release) && budget > 0 {
         facts.push(Fact::App(AppEvent::Settled(AppSettled { app: name.clone(), release })));
@@ -51,31 +54,34 @@ pub fn app(state: &State, name: &AppName, budget: usize, ids: &mut Ids<'_>) -> V
 }
 
 /// The live instances of an app by process type, with every process type that shall run.
-fn by_process<'a>(state: &'a State, app: &'a App) -> BTreeMap<ProcessName, Vec<Live<'a>>> {
-    let mut groups: BTreeMap<ProcessName, Vec<Live<'a>>> =
-        app.counts.keys().map(|process| (process.clone(), Vec::new())).collect();
+fn groups<'a>(state: &'a State, app: &'a App, name: &'a AppName, release: u32) -> Vec<Group<'a>> {
+    let mut groups: BTreeMap<&ProcessName, Vec<Live<'a>>> =
+        app.counts.keys().map(|process| (process, Vec::new())).collect();
     for (id, instance) in state.instances_of(app).filter(|(_, instance)| !instance.is_retired()) {
-        groups.entry(instance.process.clone()).or_default().push((id, instance));
+        groups.entry(&instance.process).or_default().push((id, instance));
     }
-    groups
+    let group = |(process, instances)| {
+        let wanted = app.counts.get(process).map(|count| *count as usize);
+        Group { state, app, name, process, release, wanted, instances }
+    };
+    groups.into_iter().map(group).collect()
 }
 
-/// Everything that shall run is well, and nothing else is left where it can be known.
+/// Everything that shall run serves, and nothing else is left where it can be known.
 fn is_settled(state: &State, app: &App, release: u32) -> bool {
-    let mut well: BTreeMap<&ProcessName, u32> = BTreeMap::new();
+    let mut serving: BTreeMap<&ProcessName, u32> = BTreeMap::new();
     for (_, instance) in state.instances_of(app) {
-        let lost = state.is_lost(instance.servant);
         if instance.is_retired() {
-            if !lost {
+            if !state.is_lost(instance.servant) {
                 return false;
             }
-        } else if instance.release == release && instance.is_well() && !lost {
-            *well.entry(&instance.process).or_default() += 1;
+        } else if instance.release == release && state.serves(instance) {
+            *serving.entry(&instance.process).or_default() += 1;
         } else {
             return false;
         }
     }
-    app.counts.iter().all(|(process, wanted)| well.get(process).copied().unwrap_or(0) == *wanted)
+    app.counts.iter().all(|(process, wanted)| serving.get(process).copied().unwrap_or(0) == *wanted)
 }
 
 /// The instances of one process type, and how many there shall be.
@@ -85,31 +91,39 @@ struct Group<'a> {
     name: &'a AppName,
     process: &'a ProcessName,
     release: u32,
-    wanted: usize,
+    /// None for a process type that the release does not have.
+    wanted: Option<usize>,
     instances: Vec<Live<'a>>,
 }
 
 impl Group<'_> {
-    fn converge(&self, budget: usize, ids: &mut Ids<'_>, facts: &mut Vec<Fact>) {
+    /// Gives whether all that shall run serves.
+    fn converge(&self, budget: usize, ids: &mut Ids<'_>, facts: &mut Vec<Fact>) -> bool {
+        let wanted = self.wanted.unwrap_or(0);
         let (current, old): (Vec<Live<'_>>, Vec<Live<'_>>) =
             self.instances.iter().copied().partition(|(_, instance)| instance.release == self.release);
-        let (lost, present): (Vec<Live<'_>>, Vec<Live<'_>>) =
-            current.iter().copied().partition(|(_, instance)| self.state.is_lost(instance.servant));
-        let missing = self.wanted.saturating_sub(current.len());
-        let replaced = self.place(missing, &lost, budget, ids, facts);
-        let surplus = current.len().saturating_sub(self.wanted);
+        // What is done needs no successor, wherever it was.
+        let (lost, present): (Vec<Live<'_>>, Vec<Live<'_>>) = current
+            .iter()
+            .copied()
+            .partition(|(_, instance)| self.state.is_lost(instance.servant) && !instance.is_finished());
+        let missing = wanted.saturating_sub(current.len());
+        let movable = lost.len().min(wanted.saturating_sub(present.len() + missing));
+        let replaced = self.place(missing, &lost[..movable], budget, ids, facts);
+        let surplus = current.len().saturating_sub(wanted);
         let retired =
             retire(&worst_first(current, self.state)[..surplus], RetireReason::ScaledDown, budget, facts);
         let complete = missing == 0 && replaced == 0 && retired == surplus;
-        let well = present.iter().filter(|(_, instance)| instance.is_well()).count();
-        if complete && well >= self.wanted {
-            let reason = if self.wanted == 0 { RetireReason::ScaledDown } else { RetireReason::Replaced };
-            retire(&old, reason, budget, facts);
-        } else {
-            let useless: Vec<Live<'_>> =
-                old.into_iter().filter(|(_, instance)| is_useless(instance)).collect();
-            retire(&useless, RetireReason::Replaced, budget, facts);
-        }
+        let serving = present.iter().filter(|(_, instance)| self.state.serves(instance)).count();
+        let well = complete && serving >= wanted;
+        let reason = if wanted == 0 { RetireReason::ScaledDown } else { RetireReason::Replaced };
+        retire_old(old, well, reason, budget, facts);
+        well
+    }
+
+    /// What the new release has no more goes when all that it has is well.
+    fn drop_process(&self, well: bool, budget: usize, facts: &mut Vec<Fact>) {
+        retire_old(self.instances.clone(), well, RetireReason::Replaced, budget, facts);
     }
 
     /// Places what is missing, then successors for what is on lost servants. Gives the number of the latter.
@@ -121,16 +135,14 @@ impl Group<'_> {
         ids: &mut Ids<'_>,
         facts: &mut Vec<Fact>,
     ) -> usize {
-        let movable = lost.len().min(self.wanted);
-        if missing + movable == 0 {
+        if missing + lost.len() == 0 {
             return 0;
         }
-        let Some(manifest) = self.app.manifest_of(self.release) else { return 0 };
-        let Some(need) = Need::of(manifest, self.name, self.process) else { return 0 };
+        let Some(need) = Need::of(self.app, self.name, self.release, self.process) else { return 0 };
         // A successor for a lost instance costs two facts: its place, and the retirement of the lost one.
         let room = budget.saturating_sub(facts.len());
         let fresh = missing.min(room);
-        let moved = movable.min((room - fresh) / 2);
+        let moved = lost.len().min((room - fresh) / 2);
         let places = places(self.state, &need, fresh + moved, |servant| self.state.is_lost(servant));
         let mut successors = 0;
         for (index, place) in places.into_iter().enumerate() {
@@ -151,16 +163,20 @@ impl Group<'_> {
     }
 }
 
-/// An instance of an old release that does no work and will not soon.
-fn is_useless(instance: &Instance) -> bool {
-    instance.is_hopeless() || instance.phase == InstancePhase::Placed
+/// Retires instances of old releases: all of them when what takes their place is well, else those that do no work and
+/// will not soon.
+fn retire_old(old: Vec<Live<'_>>, well: bool, reason: RetireReason, budget: usize, facts: &mut Vec<Fact>) {
+    let useless = |instance: &Instance| instance.is_hopeless() || instance.is_untouched();
+    let chosen: Vec<Live<'_>> = old.into_iter().filter(|(_, instance)| well || useless(instance)).collect();
+    let reason = if well { reason } else { RetireReason::Replaced };
+    retire(&chosen, reason, budget, facts);
 }
 
-/// Those that are least worth keeping first: not well, on lost servants, on full servants, youngest.
+/// Those that are least worth keeping first: not serving, on full servants, youngest.
 fn worst_first<'a>(mut instances: Vec<Live<'a>>, state: &State) -> Vec<Live<'a>> {
     instances.sort_by_key(|(id, instance)| {
         let crowd = state.servants.get(&instance.servant).map_or(0, |servant| servant.instances.len());
-        (instance.is_well() && !state.is_lost(instance.servant), Reverse(crowd), Reverse(*id))
+        (state.serves(instance), !state.is_lost(instance.servant), Reverse(crowd), Reverse(*id))
     });
     instances
 }

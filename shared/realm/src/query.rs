@@ -99,7 +99,7 @@ fn process_item(state: &State, app: &App, process: &ProcessName, wanted: u32) ->
     for (_, instance) in state.instances_of(app).filter(|(_, instance)| instance.process == *process) {
         let current = Some(instance.release) == app.current && !instance.is_retired();
         item.placed += u32::from(current);
-        item.healthy += u32::from(current && instance.is_well() && !state.is_lost(instance.servant));
+        item.healthy += u32::from(current && state.serves(instance));
         item.old += u32::from(!current);
     }
     item
@@ -126,13 +126,14 @@ fn obstacles(state: &State, name: &AppName, app: &App) -> Vec<String> {
 }
 
 fn unplaceable(state: &State, name: &AppName, app: &App, release: u32, process: &ProcessName) -> String {
-    let need = app.manifest_of(release).and_then(|manifest| Need::of(manifest, name, process));
-    let Some(need) = need else { return "its manifest names no such process type".into() };
+    let Some(need) = Need::of(app, name, release, process) else {
+        return "its manifest names no such process type".into();
+    };
     if state.servants.is_empty() {
         return "there is no servant".into();
     }
     let reasons = state.servants.values().take(10).map(|servant| {
-        let reasons = need.obstacles(servant);
+        let reasons = need.obstacles(state, servant);
         let reasons = if reasons.is_empty() { "will take some".to_owned() } else { reasons.join(", ") };
         format!("{} {reasons}", servant.facts.name)
     });

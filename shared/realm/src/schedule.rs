@@ -4,8 +4,9 @@
 //! fewest of all, then by name. It looks only at live servants that have what the process type needs and a free port
 //! for each that it wants.
 
-use crate::state::{Servant, State};
-use events::{AppName, Manifest, PortName, ProcessName, ServantId};
+use crate::state::{App, Servant, State};
+use events::limits::ASSIGNMENT_BYTES;
+use events::{AppName, PortName, ProcessName, ServantId};
 use semver::{Version, VersionReq};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -13,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 /// What an instance of a process type needs from its servant.
 pub struct Need<'a> {
     pub app: &'a AppName,
+    pub release: u32,
     pub process: &'a ProcessName,
     pub tools: Vec<(&'a str, &'a VersionReq)>,
     pub ports: &'a [PortName],
@@ -20,15 +22,16 @@ pub struct Need<'a> {
 
 impl<'a> Need<'a> {
     /// What a process type of a manifest needs; none if the manifest has no such process type.
-    pub fn of(manifest: &'a Manifest, app: &'a AppName, process: &'a ProcessName) -> Option<Self> {
+    pub fn of(app: &'a App, name: &'a AppName, release: u32, process: &'a ProcessName) -> Option<Self> {
+        let manifest = app.manifest_of(release)?;
         let declared = manifest.processes.get(process)?;
         let tools =
             manifest.needs.iter().chain(&declared.needs).map(|(tool, wanted)| (tool.as_str(), wanted));
-        Some(Self { app, process, tools: tools.collect(), ports: &declared.ports })
+        Some(Self { app: name, release, process, tools: tools.collect(), ports: &declared.ports })
     }
 
     /// Every reason for which a servant cannot run it; empty if it can.
-    pub fn obstacles(&self, servant: &Servant) -> Vec<String> {
+    pub fn obstacles(&self, state: &State, servant: &Servant) -> Vec<String> {
         let mut obstacles = Vec::new();
         if servant.lost {
             obstacles.push("is lost".to_owned());
@@ -46,9 +49,45 @@ impl<'a> Need<'a> {
             let range = servant.facts.ports;
             obstacles.push(format!("has no free port in {}-{}", range.first, range.last));
         }
+        if self.room(state, servant) == 0 {
+            obstacles.push("has as much assigned as one assignment holds".to_owned());
+        }
         obstacles
     }
+
+    /// For how many more of these instances the servant's assignment has room.
+    fn room(&self, state: &State, servant: &Servant) -> usize {
+        let instances = || servant.instances.iter().filter_map(|id| state.instances.get(id));
+        let mut releases: BTreeSet<(&AppName, u32)> = BTreeSet::from([(self.app, self.release)]);
+        releases.extend(instances().map(|it| (&it.app, it.release)));
+        let releases: usize =
+            releases.into_iter().map(|(app, release)| release_bytes(state, app, release)).sum();
+        let used: usize = instances().map(|it| instance_bytes(&it.app, &it.process, it.ports.keys())).sum();
+        let each = instance_bytes(self.app, self.process, self.ports.iter());
+        ASSIGNMENT_BYTES.saturating_sub(releases + used) / each
+    }
 }
+
+/// What an instance takes in an assignment: its id, its names and the names of its fields.
+fn instance_bytes<'a>(
+    app: &AppName,
+    process: &ProcessName,
+    ports: impl Iterator<Item = &'a PortName>,
+) -> usize {
+    let ports: usize = ports.map(|port| port.as_str().len() + 4).sum();
+    80 + app.as_str().len() + process.as_str().len() + ports
+}
+
+/// What a release takes in an assignment, estimated from above.
+fn release_bytes(state: &State, name: &AppName, number: u32) -> usize {
+    let Some(release) = state.apps.get(name).and_then(|app| app.releases.get(&number)) else { return 0 };
+    let pairs = release.environments.values().flatten();
+    let environments: usize = pairs.map(|(key, value)| key.len() + value.len() + 8).sum();
+    environments + release.environments.len() * PROCESS_BYTES + PROCESS_BYTES
+}
+
+/// What a process type takes beside its environment: its command line above all.
+const PROCESS_BYTES: usize = 4096 + 512;
 
 /// A tool of unknown version has what any version will do for.
 fn satisfies(found: &str, wanted: &VersionReq) -> bool {
@@ -80,15 +119,18 @@ struct Candidate<'a> {
     servant: &'a Servant,
     given: BTreeSet<u16>,
     next_port: u16,
+    /// For how many more instances its assignment has room.
+    room: usize,
 }
 
 impl Candidate<'_> {
     fn take_ports(&mut self, names: &[PortName]) -> Option<BTreeMap<PortName, u16>> {
         let free = search(self.servant, self.next_port).filter(|port| !self.given.contains(port));
         let chosen: Vec<u16> = free.take(names.len()).collect();
-        if chosen.len() < names.len() {
+        if chosen.len() < names.len() || self.room == 0 {
             return None;
         }
+        self.room -= 1;
         self.given.extend(&chosen);
         self.next_port = chosen.last().map_or(self.next_port, |port| port.saturating_add(1));
         Some(names.iter().cloned().zip(chosen).collect())
@@ -100,14 +142,21 @@ pub fn places(state: &State, need: &Need<'_>, count: usize, avoid: impl Fn(Serva
     let mut candidates: Vec<Candidate<'_>> = Vec::new();
     let mut order = BinaryHeap::new();
     for (&id, servant) in &state.servants {
-        if avoid(id) || !need.obstacles(servant).is_empty() {
+        if avoid(id) || !need.obstacles(state, servant).is_empty() {
             continue;
         }
         let same = servant.instances.iter().filter_map(|instance| state.instances.get(instance));
         let same = same
             .filter(|other| other.app == *need.app && other.process == *need.process && !other.is_retired());
         order.push(Reverse((same.count(), servant.instances.len(), &servant.facts.name, candidates.len())));
-        candidates.push(Candidate { id, servant, given: BTreeSet::new(), next_port: servant.next_port });
+        let room = need.room(state, servant);
+        candidates.push(Candidate {
+            id,
+            servant,
+            given: BTreeSet::new(),
+            next_port: servant.next_port,
+            room,
+        });
     }
     let mut places = Vec::new();
     while places.len() < count {

@@ -22,6 +22,8 @@ use uuid::Uuid;
 pub struct State {
     /// The number of the newest event; 0 before the first.
     pub last: EventNumber,
+    /// When the newest event was decided: no later event is older, whatever the clock of a King says.
+    pub at: Timestamp,
     /// The epoch of the King that writes.
     pub epoch: u64,
     /// The King that writes.
@@ -68,6 +70,12 @@ impl State {
     pub fn servant_named(&self, name: &ServantName) -> Option<(ServantId, &Servant)> {
         let id = self.servant_names.get(name)?;
         self.servants.get(id).map(|servant| (*id, servant))
+    }
+
+    /// Whether an instance does what it is there for, as far as can be known: its work is done, or it is well on a servant
+    /// that is heard.
+    pub fn serves(&self, instance: &Instance) -> bool {
+        instance.is_well() && (instance.is_finished() || !self.is_lost(instance.servant))
     }
 
     /// Whether a servant is lost, or not known at all.

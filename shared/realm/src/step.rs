@@ -6,18 +6,25 @@ use crate::converge::{self, Ids};
 use crate::decide::{self, Hearing};
 use crate::state::State;
 use events::event::{AppEvent, CommandAccepted, CommandEvent, CommandRefused, InstanceEvent, ServantEvent};
-use events::limits::EVENTS_PER_INPUT;
-use events::{Actor, AppName, Cause, Command, DomainName, Event, Fact, Outcome, Report, Verdict};
+use events::limits::{BYTES_PER_INPUT, EVENTS_PER_INPUT};
+use events::{
+    Actor, AppName, Cause, Command, DomainName, Event, EventNumber, Fact, Outcome, Refusal, RefusalCode,
+    Report, Timestamp, Verdict, wire,
+};
 use std::collections::BTreeSet;
 
 /// Most facts that a decision itself gives beside what converging adds.
 pub(crate) const MOST_DIRECT_FACTS: usize = EVENTS_PER_INPUT / 2;
+/// Bytes kept for the outcome of a command.
+const OUTCOME_BYTES: usize = 4 * 1024;
 
 /// What one input led to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
     /// The events, numbered on from the state; empty when the input changed nothing.
     pub events: Vec<Event>,
+    /// The same events as MessagePack, one after the other: at most `BYTES_PER_INPUT` bytes.
+    pub encoded: Vec<u8>,
     pub response: Response,
 }
 
@@ -35,7 +42,7 @@ pub enum Response {
 
 /// Decides an input and applies what follows to the state.
 pub fn step(state: &mut State, input: &Input, context: &Context) -> Decision {
-    let mut draft = Draft::new(input, context);
+    let mut draft = Draft::new(state, input, context);
     let response = match input {
         Input::Command(command) => step_command(state, command, &mut draft),
         Input::Report(report) => step_report(state, report, &mut draft),
@@ -50,7 +57,8 @@ pub fn step(state: &mut State, input: &Input, context: &Context) -> Decision {
             Response::None
         }
     };
-    Decision { events: draft.events, response }
+    assert!(draft.encoded.len() <= BYTES_PER_INPUT, "every event is counted before it is recorded");
+    Decision { events: draft.events, encoded: draft.encoded, response }
 }
 
 fn step_command(state: &mut State, command: &Command, draft: &mut Draft<'_>) -> Response {
@@ -59,12 +67,13 @@ fn step_command(state: &mut State, command: &Command, draft: &mut Draft<'_>) -> 
     }
     let id = command.id.clone();
     let kind = command.order.kind().to_owned();
-    match decide::command(state, &command.order) {
-        Ok(consent) => {
-            draft.record_all(state, consent.facts);
-            let accepted = CommandAccepted { id, command: kind, release: consent.release };
+    let decided = decide::command(state, &command.order)
+        .and_then(|consent| draft.record_all(state, consent.facts).map(|()| consent.release));
+    match decided {
+        Ok(release) => {
+            let accepted = CommandAccepted { id, command: kind, release };
             draft.record(state, Fact::Command(CommandEvent::Accepted(accepted)));
-            Response::Decided(Outcome::Accepted { event: state.last, release: consent.release })
+            Response::Decided(Outcome::Accepted { event: state.last, release })
         }
         Err(refusal) => {
             let refused = CommandRefused { id, command: kind, refusal: refusal.clone() };
@@ -75,59 +84,77 @@ fn step_command(state: &mut State, command: &Command, draft: &mut Draft<'_>) -> 
 }
 
 fn step_report(state: &mut State, report: &Report, draft: &mut Draft<'_>) -> Response {
-    Response::Report(match decide::report(state, report) {
-        Ok(Hearing::News(facts)) => {
-            draft.record_all(state, facts);
-            Verdict::Committed
-        }
-        Ok(Hearing::Redundant) => Verdict::Redundant,
-        Err(refusal) => Verdict::Refused(refusal),
-    })
+    let verdict = match decide::report(state, report) {
+        Ok(Hearing::News(facts)) => draft.record_all(state, facts).map(|()| Verdict::Committed),
+        Ok(Hearing::Redundant) => Ok(Verdict::Redundant),
+        Err(refusal) => Err(refusal),
+    };
+    Response::Report(verdict.unwrap_or_else(Verdict::Refused))
 }
 
 /// The events of one input as they come to be.
 struct Draft<'a> {
-    context: &'a Context,
+    at: Timestamp,
     cause: Cause,
     actor: Actor,
     domain: DomainName,
     ids: Ids<'a>,
     events: Vec<Event>,
+    encoded: Vec<u8>,
 }
 
 impl<'a> Draft<'a> {
-    fn new(input: &Input, context: &'a Context) -> Self {
+    fn new(state: &State, input: &Input, context: &'a Context) -> Self {
         Self {
-            context,
+            // A clock that is set back must not make events older than those before them.
+            at: context.at.max(state.at),
             cause: input.cause(),
             actor: input.actor(),
             domain: input.domain(),
             ids: Ids::new(context),
             events: Vec::new(),
+            encoded: Vec::new(),
         }
+    }
+
+    fn event(&self, id: EventNumber, fact: Fact) -> Event {
+        let (actor, cause, domain) = (self.actor.clone(), self.cause.clone(), self.domain.clone());
+        Event { id, at: self.at, actor, cause, domain, fact }
     }
 
     fn record(&mut self, state: &mut State, fact: Fact) {
-        let event = Event {
-            id: state.last + 1,
-            at: self.context.at,
-            actor: self.actor.clone(),
-            cause: self.cause.clone(),
-            domain: self.domain.clone(),
-            fact,
-        };
+        let event = self.event(state.last + 1, fact);
+        let bytes = wire::encode(&event);
+        self.keep(state, event, &bytes);
+    }
+
+    fn keep(&mut self, state: &mut State, event: Event, bytes: &[u8]) {
         apply(state, &event);
+        self.encoded.extend_from_slice(bytes);
         self.events.push(event);
     }
 
-    /// Records facts, then what they entail.
-    fn record_all(&mut self, state: &mut State, facts: Vec<Fact>) {
+    /// Records facts, then what they entail. Facts that are too large for one input are refused before anything changes.
+    fn record_all(&mut self, state: &mut State, facts: Vec<Fact>) -> Result<(), Refusal> {
+        let events: Vec<(Event, Vec<u8>)> = (state.last + 1..)
+            .zip(facts)
+            .map(|(id, fact)| self.event(id, fact))
+            .map(|event| {
+                let bytes = wire::encode(&event);
+                (event, bytes)
+            })
+            .collect();
+        let bytes: usize = events.iter().map(|(_, bytes)| bytes.len()).sum();
+        if bytes + OUTCOME_BYTES > BYTES_PER_INPUT {
+            return Err(too_large(bytes));
+        }
         let mut touched = BTreeSet::new();
-        for fact in facts {
-            touch(state, &fact, &mut touched);
-            self.record(state, fact);
+        for (event, bytes) in events {
+            touch(state, &event.fact, &mut touched);
+            self.keep(state, event, &bytes);
         }
         self.converge(state, touched);
+        Ok(())
     }
 
     /// Converges apps as far as one input may reach; what is left over is continued by ticks. One place is kept for the
@@ -136,10 +163,24 @@ impl<'a> Draft<'a> {
         for app in apps {
             let budget = (EVENTS_PER_INPUT - 1).saturating_sub(self.events.len());
             for fact in converge::app(state, &app, budget, &mut self.ids) {
-                self.record(state, fact);
+                let event = self.event(state.last + 1, fact);
+                let bytes = wire::encode(&event);
+                if self.encoded.len() + bytes.len() + OUTCOME_BYTES > BYTES_PER_INPUT {
+                    return;
+                }
+                self.keep(state, event, &bytes);
             }
         }
     }
+}
+
+fn too_large(bytes: usize) -> Refusal {
+    decide::refuse::refusal(
+        RefusalCode::LimitReached,
+        "command",
+        format!("it would lead to {bytes} bytes of events; at most {BYTES_PER_INPUT}"),
+        "do it in several smaller ones",
+    )
 }
 
 /// The apps whose instances a fact may concern, told before it is applied.

@@ -4,15 +4,20 @@
 //! Inputs are decided in order on a speculative state; the answers to them wait for the acknowledgement of the commit
 //! that they rest on.
 
+use bus::log::COMMIT_BYTES;
 use bytes::Bytes;
+use events::limits::BYTES_PER_INPUT;
 use events::{Commit, Digest, Event, EventNumber, wire};
 use realm::{Context, Input, Response, State, step};
 use std::sync::Arc;
 
 /// Most events that are collected before the next commit has to go out.
 pub const COLLECT_EVENTS: usize = 1024;
-/// Most bytes of events that are collected. One input yields at most 600 KB more, and a commit holds at most 900 KB.
+/// Most bytes of events that are collected before the next commit has to go out.
 pub const COLLECT_BYTES: usize = 256 * 1024;
+
+/// What is collected and one more input fit into a commit, with room for its head.
+const _: () = assert!(COLLECT_BYTES + BYTES_PER_INPUT + 1024 <= COMMIT_BYTES);
 
 /// The machine. `T` is what the shell needs to answer an input.
 pub struct Machine<T> {
@@ -74,9 +79,7 @@ impl<T> Machine<T> {
     /// answer to [`Machine::wait`].
     pub fn take(&mut self, input: &Input, context: &Context) -> Response {
         let decision = step(&mut self.state, input, context);
-        for event in &decision.events {
-            self.collecting.encoded.extend_from_slice(&wire::encode(event));
-        }
+        self.collecting.encoded.extend_from_slice(&decision.encoded);
         self.collecting.events.extend(decision.events);
         decision.response
     }

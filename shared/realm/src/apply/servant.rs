@@ -51,7 +51,8 @@ fn change(state: &mut State, at: Timestamp, domain: &DomainName, facts: &Registe
 fn expect_restart(state: &mut State, at: Timestamp, id: ServantId) {
     let Some(servant) = state.servants.get(&id) else { return };
     for id in &servant.instances {
-        if let Some(instance) = state.instances.get_mut(id).filter(|instance| !instance.is_retired()) {
+        if let Some(instance) = state.instances.get_mut(id).filter(|it| !it.is_retired() && !it.is_finished())
+        {
             instance.pid = None;
             instance.enter(InstancePhase::Placed, at, Some("its host was restarted".into()));
         }

@@ -5,7 +5,7 @@ use super::refuse::{known_app, refusal, too_many};
 use crate::state::{Scope, State};
 use events::command::{SetConfig, UnsetConfig};
 use events::event::{ConfigEvent, ConfigSet, ConfigUnset};
-use events::limits::KEYS_PER_SCOPE;
+use events::limits::{KEYS_PER_SCOPE, SCOPES_PER_APP};
 use events::manifest::check_environment;
 use events::{AppName, Fact, ProcessName, Refusal, RefusalCode};
 
@@ -19,6 +19,9 @@ pub(super) fn set(state: &State, order: &SetConfig) -> Result<Consent, Refusal> 
         refusal(RefusalCode::Invalid, &error.field, error.rule, "correct the key or its value")
     })?;
     let known = state.config.scope(&scope);
+    if known.is_none() && scopes_of(state, scope.app.as_ref()) >= SCOPES_PER_APP {
+        return Err(too_many("process", "scopes of configuration of one app", SCOPES_PER_APP));
+    }
     let changed = order.values.iter().filter(|(key, value)| {
         known.and_then(|settings| settings.get(*key)).is_none_or(|setting| setting.value != **value)
     });
@@ -49,6 +52,10 @@ pub(super) fn unset(state: &State, order: &UnsetConfig) -> Result<Consent, Refus
         return Err(refusal(RefusalCode::Unknown, "keys", rule, "see `kingctl config ls`"));
     }
     Ok(fact(ConfigUnset { app: scope.app, process: scope.process, keys: order.keys.clone() }).into())
+}
+
+fn scopes_of(state: &State, app: Option<&AppName>) -> usize {
+    state.config.scopes.keys().filter(|scope| scope.app.as_ref() == app).count()
 }
 
 fn scope(state: &State, app: Option<&AppName>, process: Option<&ProcessName>) -> Result<Scope, Refusal> {

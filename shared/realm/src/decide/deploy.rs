@@ -2,6 +2,7 @@
 
 use super::Consent;
 use super::app::check_count;
+use super::push::check_version;
 use super::refuse::{known_app, one_process, refusal, version_unknown};
 use crate::state::{App, State};
 use events::command::DeployApp;
@@ -21,6 +22,7 @@ type Environments = BTreeMap<ProcessName, BTreeMap<String, String>>;
 /// Same version, configuration and manifest: no new release, only the counts change, and what failed is tried anew.
 pub(super) fn deploy(state: &State, order: &DeployApp) -> Result<Consent, Refusal> {
     let app = known_app(state, &order.app)?;
+    check_version(&order.version)?;
     let published =
         app.versions.get(&order.version).ok_or_else(|| version_unknown(&order.app, app, &order.version))?;
     let counts = counts(app, &published.manifest, order)?;

@@ -123,7 +123,7 @@ pub(super) fn publish(state: &State, order: &PublishVersion) -> Result<Consent, 
     .into())
 }
 
-fn check_version(version: &Version) -> Result<(), Refusal> {
+pub(super) fn check_version(version: &Version) -> Result<(), Refusal> {
     let length = version.to_string().len();
     if length > VERSION_BYTES {
         let rule = format!("is {length} bytes long; at most {VERSION_BYTES}");

@@ -5,13 +5,24 @@ use events::manifest::ManifestError;
 use events::{AppName, ProcessName, Refusal, RefusalCode};
 use semver::Version;
 
+/// Longest text of a refusal, in bytes: what a user sent must not come back whole, and outcomes are kept.
+const TEXT_BYTES: usize = 512;
+
 pub(crate) fn refusal(
     code: RefusalCode,
     field: &str,
     rule: impl Into<String>,
     fix: impl Into<String>,
 ) -> Refusal {
-    Refusal { code, field: field.to_owned(), rule: rule.into(), fix: fix.into() }
+    Refusal { code, field: cut(field.to_owned()), rule: cut(rule.into()), fix: cut(fix.into()) }
+}
+
+fn cut(mut text: String) -> String {
+    if text.len() > TEXT_BYTES {
+        text.truncate(text.floor_char_boundary(TEXT_BYTES));
+        text.push('…');
+    }
+    text
 }
 
 /// The app, or the refusal that says that there is none.

@@ -1,13 +1,13 @@
 //! Commands and reports about servants.
 
-use super::refuse::refusal;
+use super::refuse::{refusal, too_many};
 use super::{Consent, Hearing};
 use crate::state::State;
 use events::command::RemoveServant;
 use events::event::{
     ServantChanged, ServantEvent, ServantJoined, ServantLost, ServantRemoved, ServantReturned,
 };
-use events::limits::CAPABILITIES;
+use events::limits::{CAPABILITIES, SERVANTS};
 use events::report::{RegisterServant, ServantNews};
 use events::{Fact, Refusal, RefusalCode, Report, ServantId};
 
@@ -17,8 +17,8 @@ const LOWEST_PORT: u16 = 1024;
 pub(super) fn hear(state: &State, report: &Report, news: &ServantNews) -> Result<Hearing, Refusal> {
     match news {
         ServantNews::Register(facts) => register(state, report, facts),
-        ServantNews::Lose(news) => Ok(lose(state, news.servant, news.silent_ms)),
-        ServantNews::Return(news) => Ok(returned(state, news.servant)),
+        ServantNews::Lose(news) => Ok(lose(state, report, news.servant, news.silent_ms)),
+        ServantNews::Return(news) => Ok(returned(state, report, news.servant)),
     }
 }
 
@@ -30,6 +30,9 @@ fn register(state: &State, report: &Report, facts: &RegisterServant) -> Result<H
         return Err(refusal(RefusalCode::Conflict, "name", rule, fix));
     }
     let Some(known) = state.servants.get(&facts.servant) else {
+        if state.servants.len() >= SERVANTS {
+            return Err(too_many("servant", "servants", SERVANTS));
+        }
         return Ok(fact(ServantJoined { domain: report.domain.clone(), facts: facts.clone() }).into());
     };
     let mut facts_out = Vec::new();
@@ -65,18 +68,19 @@ fn check_facts(report: &Report, facts: &RegisterServant) -> Result<(), Refusal> 
     Ok(())
 }
 
-fn lose(state: &State, id: ServantId, silent_ms: u64) -> Hearing {
+/// Only the Foreman of its domain knows whether a servant is heard.
+fn lose(state: &State, report: &Report, id: ServantId, silent_ms: u64) -> Hearing {
     match state.servants.get(&id) {
-        Some(servant) if !servant.lost => {
+        Some(servant) if !servant.lost && servant.domain == report.domain => {
             fact(ServantLost { servant: id, name: servant.facts.name.clone(), silent_ms }).into()
         }
         Some(_) | None => Hearing::Redundant,
     }
 }
 
-fn returned(state: &State, id: ServantId) -> Hearing {
+fn returned(state: &State, report: &Report, id: ServantId) -> Hearing {
     match state.servants.get(&id) {
-        Some(servant) if servant.lost => {
+        Some(servant) if servant.lost && servant.domain == report.domain => {
             fact(ServantReturned { servant: id, name: servant.facts.name.clone() }).into()
         }
         Some(_) | None => Hearing::Redundant,

@@ -31,6 +31,16 @@ impl Instance {
         self.phase == InstancePhase::Stopping
     }
 
+    /// Whether it has done its work and is left so.
+    pub fn is_finished(&self) -> bool {
+        self.phase == InstancePhase::Finished
+    }
+
+    /// Whether its process was never started, since its placing or a restart of its host.
+    pub fn is_untouched(&self) -> bool {
+        self.phase == InstancePhase::Placed && self.reason.is_none()
+    }
+
     /// Whether it does what it is there for: it is healthy and not between two crashes of a loop, or has done its work.
     pub fn is_well(&self) -> bool {
         match self.phase {

@@ -1,6 +1,6 @@
 //! The outcomes of commands: a command id runs once, and its answer can be asked for again.
 
-use events::limits::{OUTCOME_AGE_MS, OUTCOMES};
+use events::limits::{OUTCOME_AGE_MS, OUTCOMES, OUTCOMES_ALWAYS_KEPT};
 use events::{CommandId, EventNumber, Outcome, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -43,7 +43,9 @@ impl Outcomes {
         self.by_id.insert(id, stored);
         while let Some((&oldest, id)) = self.by_event.first_key_value() {
             let aged = self.by_id.get(id).is_none_or(|stored| now.since(stored.at) > OUTCOME_AGE_MS);
-            if !aged && self.by_id.len() <= OUTCOMES {
+            // A clock that jumps ages everything at once; the newest stay all the same.
+            let surplus = self.by_id.len() > if aged { OUTCOMES_ALWAYS_KEPT } else { OUTCOMES };
+            if !surplus {
                 return;
             }
             self.by_id.remove(id);
