@@ -133,6 +133,19 @@ async fn a_second_king_takes_over_and_the_first_writes_no_more() {
     replay::public_events_are_the_log(&kingdom.client).await;
 }
 
+#[tokio::test]
+async fn what_was_accepted_happens_although_the_king_dies_at_once() {
+    let mut kingdom = Kingdom::start().await;
+    kingdom.deploy("idle", IDLE_APP, 1).await;
+    for count in [3, 1, 2, 4, 2, 1, 3, 2] {
+        kingdom.client.accepted("app.scale", json!({ "app": "idle", "count": count })).await;
+        kingdom.kill9("king");
+        kingdom.restart("king").await;
+        healthy(&kingdom, "idle", count).await;
+    }
+    replay::equals_live(&kingdom.client).await;
+}
+
 const SLOW: &str = "processes:\n  web: {command: \"sleep 1; exec python3 -m http.server $PORT --bind 127.0.0.1\", ports: [http], stop_grace: 1s}\n";
 
 #[tokio::test]
