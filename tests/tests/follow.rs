@@ -45,7 +45,7 @@ async fn followed_output_is_whole_although_servant_and_king_die() {
     reaches(&follower, 200).await;
     let numbers = stdout(&follower);
     assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>(), "each line once, in order");
-    follower.signal(Signal::INT);
+    follower.signal(Signal::TERM);
     follower.ended(wait::PATIENCE).await;
 }
 
@@ -63,7 +63,8 @@ async fn followed_events_are_whole_although_king_and_server_die() {
         kingdom.kill9(victim);
         kingdom.restart(victim).await;
     }
-    let last = kingdom.client.accepted("app.create", json!({ "app": "last" })).await;
+    let answer = kingdom.client.command_until_answered("last", "app.create", &json!({ "app": "last" })).await;
+    let last = answer["event"].as_u64().expect("it is accepted");
     let numbers = wait::until("the last event is printed", async || {
         let numbers: Vec<u64> =
             json_lines(&follower).iter().filter_map(|event| event["id"].as_u64()).collect();
@@ -71,7 +72,7 @@ async fn followed_events_are_whole_although_king_and_server_die() {
     })
     .await;
     assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>(), "each once, in order");
-    follower.signal(Signal::INT);
+    follower.signal(Signal::TERM);
     follower.ended(wait::PATIENCE).await;
 }
 
