@@ -93,7 +93,7 @@ impl Client {
         }
     }
 
-    /// Asks a question.
+    /// Asks a question, page by page.
     ///
     /// # Errors
     /// The refusal, when the King refuses it; or that no King answers.
@@ -102,12 +102,26 @@ impl Client {
         kind: &str,
         question: &Question,
     ) -> Result<Vec<T>, Failure> {
-        let (subject, payload) = (subject::query(kind), wire::encode(question));
-        let deadline = Instant::now() + self.patience;
+        let (subject, mut question) = (subject::query(kind), question.clone());
+        let mut found = Vec::new();
+        let mut deadline = Instant::now() + self.patience;
         loop {
-            let reply = self.ask(&subject, &[], &payload, deadline).await;
+            let reply = self.ask(&subject, &[], &wire::encode(&question), deadline).await;
             match decode(&reply.map_err(|unanswered| Failure::Failed(unanswered.error))?)? {
-                Reply::Ok { items, .. } => return Ok(items),
+                Reply::Ok { items, next, .. } => {
+                    found.extend::<Vec<T>>(items);
+                    if next.is_none() {
+                        return Ok(found);
+                    }
+                    question.after = next;
+                    deadline = Instant::now() + self.patience;
+                }
+                // The list changed under the pages: it is read again from its beginning.
+                Reply::Refused(refusal)
+                    if refusal.code == RefusalCode::Conflict && question.after.take().is_some() =>
+                {
+                    found.clear();
+                }
                 Reply::Refused(refusal)
                     if refusal.code == RefusalCode::Unavailable && Instant::now() < deadline =>
                 {

@@ -9,7 +9,7 @@ use bus::public_events::{PublicEventError, Publisher};
 use bus::views::{ViewError, Views};
 use events::subject::{assignment_key, domain_key};
 use events::view::{Stamp, Stamped};
-use events::{Event, wire};
+use events::{Event, EventNumber, wire};
 use futures_util::FutureExt;
 use realm::project::{self, ViewKey};
 use service::shutdown::Shutdown;
@@ -51,6 +51,7 @@ pub async fn write_views(
             return Ok(());
         }
     };
+    mark_orphans(&views, &kingdom).await;
     loop {
         let keys = tokio::select! {
             keys = kingdom.stale_views() => keys,
@@ -73,6 +74,28 @@ pub async fn write_views(
             }
         }
     }
+}
+
+/// Views of servants and domains that are no more: an earlier King may have died before it emptied them.
+async fn mark_orphans(views: &Views, kingdom: &Kingdom) {
+    match views.keys().await {
+        Ok(keys) => keys.iter().filter_map(|key| parse_view_key(key)).for_each(|key| {
+            if !kingdom.read(|state| project::all(state).contains(&key)) {
+                kingdom.mark_stale(key);
+            }
+        }),
+        Err(error) => {
+            tracing::warn!(
+                reason = service::chain(&error),
+                "views of servants that are gone were not looked for"
+            );
+        }
+    }
+}
+
+fn parse_view_key(key: &str) -> Option<ViewKey> {
+    let servant = key.strip_prefix("assignment.").and_then(|id| id.parse().ok()).map(ViewKey::Assignment);
+    servant.or_else(|| key.strip_prefix("domain.").and_then(|name| name.parse().ok()).map(ViewKey::Domain))
 }
 
 fn project(kingdom: &Kingdom, key: &ViewKey) -> (String, Vec<u8>, Stamp) {
@@ -161,6 +184,11 @@ pub async fn watch_link(bus: Bus, readiness: Readiness, shutdown: Shutdown) {
 enum PublishError {
     #[error(transparent)]
     Bus(#[from] PublicEventError),
+    #[error(
+        "stream KING_EVENTS ends with event {last}, but the log with {end}: it belongs to another log. Delete it; it is \
+         made anew from the log at the next start"
+    )]
+    Ahead { last: EventNumber, end: EventNumber },
     #[error("the events cannot be followed")]
     Feed(#[from] crate::feed::FeedError),
 }
@@ -168,6 +196,10 @@ enum PublishError {
 async fn publish_on(bus: &Bus, kingdom: &Kingdom, metrics: &Metrics) -> Result<(), PublishError> {
     let mut publisher = Publisher::open(bus).await?;
     let last = publisher.last_published().await?;
+    let end = newest(kingdom);
+    if last > end {
+        return Err(PublishError::Ahead { last, end });
+    }
     metrics.published_event_number.set(last);
     let mut follow = kingdom.feed().follow(last);
     loop {
@@ -180,4 +212,8 @@ async fn publish_on(bus: &Bus, kingdom: &Kingdom, metrics: &Metrics) -> Result<(
         let last = publisher.publish(&batch).await?;
         metrics.published_event_number.set(last);
     }
+}
+
+fn newest(kingdom: &Kingdom) -> EventNumber {
+    kingdom.feed().newest().map_or(0, |newest| newest.event)
 }

@@ -66,6 +66,11 @@ impl Feed {
         self.advance(Newest { sequence, event });
     }
 
+    /// Remembers where instances are placed: those of a state that was read rather than followed.
+    pub fn seed(&self, places: impl Iterator<Item = (InstanceId, Placement)>) {
+        self.shared.placements.seed(places);
+    }
+
     /// A commit is confirmed: its sequence, its size in the log in bytes, its events. To be called in the log's order;
     /// a repeat is ignored, and a gap empties the ring, so that readers take what is missing from the log.
     pub fn push(&self, sequence: u64, bytes: usize, events: Arc<[Event]>) {

@@ -3,7 +3,7 @@
 //! The writer is the only one who moves it on, and only with what is stored. Queries, views, the event stream and the
 //! Git remote read it.
 
-use crate::feed::Feed;
+use crate::feed::{Feed, Placement};
 use crate::http::Metrics;
 use events::view::Stamp;
 use events::{Event, EventNumber};
@@ -46,6 +46,11 @@ impl Kingdom {
     pub fn begin(&self, state: State, sequence: u64) {
         let keys = project::all(&state);
         let last = state.last;
+        self.shared.feed.seed(
+            state.instances.iter().map(|(id, instance)| {
+                (*id, Placement { app: instance.app.clone(), servant: instance.servant })
+            }),
+        );
         *self.shared.state.write().unwrap_or_else(PoisonError::into_inner) = state;
         self.shared.feed.begin(sequence, last);
         self.measure(sequence);

@@ -18,8 +18,12 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-/// Most queries that are answered at once; further ones wait their turn.
+/// Most queries that are answered at once.
 const AT_ONCE: usize = 64;
+/// Most queries that wait for their event or their turn.
+const MOST: usize = 4096;
+/// Largest reply: what NATS takes in one message.
+const REPLY_LIMIT: usize = 1_000_000;
 /// How long a query waits for the event that it wants to see.
 pub const MIN_EVENT_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -44,7 +48,12 @@ pub enum KnownItems {
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AnyReply {
-    Ok { event: EventNumber, items: KnownItems },
+    Ok {
+        event: EventNumber,
+        items: KnownItems,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        next: Option<String>,
+    },
     Refused(Refusal),
 }
 
@@ -68,52 +77,53 @@ impl Queries {
             };
             let Some(message) = message else { return Ok(()) };
             while answering.try_join_next().is_some() {}
-            let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
-            let queries = self.clone();
-            answering.spawn(async move {
-                queries.reply(message).await;
-                drop(place);
-            });
+            if answering.len() >= MOST {
+                // Whoever asked asks again; waiting here would keep everybody else from being heard.
+                tracing::warn!(subject = message.subject, most = MOST, "query is dropped: too many wait");
+                continue;
+            }
+            let (queries, places) = (self.clone(), places.clone());
+            answering.spawn(async move { queries.reply(message, &places).await });
         }
     }
 
-    async fn reply(&self, message: Message) {
+    async fn reply(&self, message: Message, places: &Semaphore) {
         let format = format_of(&message);
         let kind = kind_of(&message.subject).unwrap_or_default().to_owned();
         let reply = match read(format, &message.payload) {
-            Ok(question) => self.answer(&kind, &question).await,
+            Ok(question) => self.answer(&kind, &question, places).await,
             Err(refusal) => AnyReply::Refused(refusal),
         };
-        if let Err(error) = self.bus.answer(&message, format.encode(&reply)).await {
-            tracing::debug!(%error, kind, "reply was not sent");
+        let mut payload = format.encode(&reply);
+        if payload.len() > REPLY_LIMIT {
+            payload = format.encode(&AnyReply::Refused(too_wide(payload.len())));
+        }
+        if let Err(error) = self.bus.answer(&message, payload).await {
+            tracing::warn!(%error, kind, "reply was not sent");
         }
     }
 
-    /// Answers a question once the state reflects the event that it asks for.
-    pub async fn answer(&self, kind: &str, question: &Question) -> AnyReply {
+    /// Answers a question once the state reflects the event that it asks for. Only then it takes one of the places.
+    async fn answer(&self, kind: &str, question: &Question, places: &Semaphore) -> AnyReply {
         if let Some(event) = question.min_event
             && !self.kingdom.reached(event, MIN_EVENT_PATIENCE).await
         {
             return AnyReply::Refused(too_early(event, self.kingdom.read(|state| state.last)));
         }
+        let _place = places.acquire().await;
         self.answer_now(kind, question)
     }
 
     /// Answers a question from the state of now.
     pub fn answer_now(&self, kind: &str, question: &Question) -> AnyReply {
-        let (event, items) = match kind {
-            "king.show" => {
-                let king = self.show();
-                (king.event, Ok(KnownItems::Kings(vec![king])))
-            }
-            _ => self
-                .kingdom
-                .read(|state| (state.last, query::answer(state, kind, question).map(KnownItems::Law))),
-        };
-        match items {
-            Ok(items) => AnyReply::Ok { event, items },
-            Err(refusal) => AnyReply::Refused(refusal),
+        if kind == "king.show" {
+            let king = self.show();
+            return AnyReply::Ok { event: king.event, items: KnownItems::Kings(vec![king]), next: None };
         }
+        self.kingdom.read(|state| match query::answer(state, kind, question) {
+            Ok((items, next)) => AnyReply::Ok { event: state.last, items: KnownItems::Law(items), next },
+            Err(refusal) => AnyReply::Refused(refusal),
+        })
     }
 
     fn show(&self) -> KingItem {
@@ -149,13 +159,22 @@ fn too_early(wanted: EventNumber, last: EventNumber) -> Refusal {
     }
 }
 
+fn too_wide(bytes: usize) -> Refusal {
+    Refusal {
+        code: RefusalCode::LimitReached,
+        field: "query".into(),
+        rule: format!("the reply would have {bytes} bytes; at most {REPLY_LIMIT}"),
+        fix: "narrow it by app or servant, or ask in MessagePack, which is shorter".into(),
+    }
+}
+
 /// A reply as the typed shape with free items, for the HTTP lists.
 pub fn as_json(reply: AnyReply) -> Reply<serde_json::Value> {
     match reply {
         AnyReply::Refused(refusal) => Reply::Refused(refusal),
-        AnyReply::Ok { event, items } => match serde_json::to_value(items) {
-            Ok(serde_json::Value::Array(items)) => Reply::Ok { event, items },
-            Ok(other) => Reply::Ok { event, items: vec![other] },
+        AnyReply::Ok { event, items, next } => match serde_json::to_value(items) {
+            Ok(serde_json::Value::Array(items)) => Reply::Ok { event, items, next },
+            Ok(other) => Reply::Ok { event, items: vec![other], next },
             Err(error) => Reply::Refused(Refusal {
                 code: RefusalCode::Unavailable,
                 field: "items".into(),

@@ -60,8 +60,8 @@ pub const SERVANTS: usize = 10_000;
 pub const SCOPES_PER_APP: usize = 64;
 /// Most items of one reply to a query; the rest is asked for page by page.
 pub const ITEMS_PER_REPLY: usize = 1000;
-/// Most bytes of the items of one reply, as JSON.
-pub const REPLY_BYTES: usize = 600 * 1024;
+/// Most bytes of the items of one reply, as MessagePack; one item may be larger.
+pub const REPLY_BYTES: usize = 300 * 1024;
 /// How many of the newest outcomes are remembered however old they are.
 pub const OUTCOMES_ALWAYS_KEPT: usize = 10_000;
 /// How long the outcome of a command is remembered, in milliseconds of the log's own time.

@@ -38,6 +38,9 @@ pub struct Question {
     /// The command whose outcome is asked for; needed by `command.show`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<CommandId>,
+    /// Go on after the page that ended with this: the `next` of its reply.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
     /// Wait until the state reflects this event, for at most 5 s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_event: Option<EventNumber>,
@@ -51,6 +54,9 @@ pub enum Reply<T> {
     Ok {
         event: EventNumber,
         items: Vec<T>,
+        /// There is more: ask again with this as `after`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        next: Option<String>,
     },
     Refused(crate::Refusal),
 }

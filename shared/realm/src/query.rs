@@ -3,6 +3,7 @@
 use crate::decide::refuse::{known_app, refusal};
 use crate::schedule::Need;
 use crate::state::{App, Instance, Scope, State};
+use events::limits::{ITEMS_PER_REPLY, REPLY_BYTES};
 use events::query::{
     AlertItem, AppItem, AppPhase, CommandItem, ConfigItem, InstanceItem, ProcessItem, Question, ReleaseItem,
     ServantItem, VersionItem,
@@ -24,11 +25,79 @@ pub enum Items {
     Alerts(Vec<AlertItem>),
 }
 
-/// Answers a query from the state. `king.show` is answered by the King itself, and is unknown here.
+/// One page of items, and what to ask for to get the next.
+pub type Page = (Items, Option<String>);
+
+impl Items {
+    /// The page after the item that `after` names; the first when it names none.
+    ///
+    /// # Errors
+    /// When that item is gone, so that nobody can say where the list goes on.
+    fn page(self, after: Option<&str>) -> Result<Page, Refusal> {
+        Ok(match self {
+            Self::Apps(items) => wrap(Self::Apps, cut(items, after, |item| item.app.to_string())?),
+            Self::Versions(items) => {
+                wrap(Self::Versions, cut(items, after, |item| item.version.to_string())?)
+            }
+            Self::Releases(items) => {
+                wrap(Self::Releases, cut(items, after, |item| item.release.to_string())?)
+            }
+            Self::Instances(items) => {
+                wrap(Self::Instances, cut(items, after, |item| item.instance.to_string())?)
+            }
+            Self::Servants(items) => wrap(Self::Servants, cut(items, after, |item| item.name.to_string())?),
+            Self::Config(items) => wrap(Self::Config, cut(items, after, config_place)?),
+            Self::Commands(items) => wrap(Self::Commands, cut(items, after, |item| item.id.to_string())?),
+            Self::Alerts(items) => wrap(Self::Alerts, cut(items, after, |item| item.mail.to_string())?),
+        })
+    }
+}
+
+fn wrap<T>(variant: fn(Vec<T>) -> Items, (items, next): (Vec<T>, Option<String>)) -> Page {
+    (variant(items), next)
+}
+
+fn config_place(item: &ConfigItem) -> String {
+    let app = item.app.as_ref().map_or("", AppName::as_str);
+    let process = item.process.as_ref().map_or("", ProcessName::as_str);
+    format!("{app}/{process}/{}", item.key)
+}
+
+/// As many items as a reply holds, at least one, and where the next page goes on.
+fn cut<T: Serialize>(
+    mut items: Vec<T>,
+    after: Option<&str>,
+    place: impl Fn(&T) -> String,
+) -> Result<(Vec<T>, Option<String>), Refusal> {
+    if let Some(after) = after {
+        let Some(last) = items.iter().position(|item| place(item) == after) else {
+            let rule = "the item that the page before ended with is gone";
+            return Err(refusal(RefusalCode::Conflict, "after", rule, "ask for the list from its beginning"));
+        };
+        items.drain(..=last);
+    }
+    let (mut bytes, mut count) = (0, 0);
+    for item in items.iter().take(ITEMS_PER_REPLY) {
+        bytes += events::wire::encode(item).len();
+        if count > 0 && bytes > REPLY_BYTES {
+            break;
+        }
+        count += 1;
+    }
+    let next = (count < items.len()).then(|| items[..count].last().map(&place)).flatten();
+    items.truncate(count);
+    Ok((items, next))
+}
+
+/// Answers a query with one page, from the state. `king.show` is answered by the King itself, and is unknown here.
 ///
 /// # Errors
 /// When the kind is unknown, a field that it needs is missing, or what it names does not exist.
-pub fn answer(state: &State, kind: &str, question: &Question) -> Result<Items, Refusal> {
+pub fn answer(state: &State, kind: &str, question: &Question) -> Result<Page, Refusal> {
+    items(state, kind, question)?.page(question.after.as_deref())
+}
+
+fn items(state: &State, kind: &str, question: &Question) -> Result<Items, Refusal> {
     match kind {
         "app.ls" => {
             Ok(Items::Apps(state.apps.iter().map(|(name, app)| app_item(state, name, app)).collect()))

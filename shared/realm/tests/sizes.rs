@@ -46,7 +46,8 @@ fn a_push_of_more_references_than_fit_is_refused_whole() {
         old: None,
         new: Some(CommitHash::from_bytes([7; 20])),
     };
-    let push = PushApp { app: app(), refs: (0..5000).map(change).collect(), bundle: None, versions: Vec::new() };
+    let push =
+        PushApp { app: app(), refs: (0..5000).map(change).collect(), bundle: None, versions: Vec::new() };
     let decision = take(&mut state, command::AppCommand::from(push));
     assert!(refusal(decision).rule.contains("bytes of events"));
     assert!(state.apps.is_empty(), "nothing of it was done");
@@ -84,7 +85,8 @@ fn thousands_of_wide_instances_are_placed_in_inputs_that_fit() {
         manifest: serde_json::from_str(&manifest).unwrap(),
     };
     take(&mut state, command::VersionCommand::from(publish));
-    let deploy = DeployApp { app: app(), version: semver::Version::new(1, 0, 0), count: Some(900), process: None };
+    let deploy =
+        DeployApp { app: app(), version: semver::Version::new(1, 0, 0), count: Some(900), process: None };
     let first = take(&mut state, command::AppCommand::from(deploy));
     assert!(first.encoded.len() <= BYTES_PER_INPUT && first.events.len() > 100);
     for tick in 0..10 {

@@ -41,6 +41,12 @@ impl Placements {
         self.memory().put(placed.instance, place);
     }
 
+    /// Remembers placings from elsewhere than an event.
+    pub fn seed(&self, places: impl Iterator<Item = (InstanceId, Placement)>) {
+        let mut memory = self.memory();
+        places.for_each(|(instance, place)| memory.put(instance, place));
+    }
+
     pub fn get(&self, instance: InstanceId) -> Option<Placement> {
         self.memory().places.get(&instance).cloned()
     }

@@ -17,15 +17,15 @@ use std::sync::Arc;
 pub type Ask = Arc<dyn Fn(&str, Question) -> Reply<Value> + Send + Sync>;
 
 pub(super) async fn apps(State(shared): State<Arc<Shared>>, uri: Uri) -> Result<Response, Problem> {
-    answer(&shared, "app.ls", &uri, &["app", "min_event"]).await
+    answer(&shared, "app.ls", &uri, &["app", "after", "min_event"]).await
 }
 
 pub(super) async fn instances(State(shared): State<Arc<Shared>>, uri: Uri) -> Result<Response, Problem> {
-    answer(&shared, "instance.ls", &uri, &["app", "servant", "min_event"]).await
+    answer(&shared, "instance.ls", &uri, &["app", "servant", "after", "min_event"]).await
 }
 
 pub(super) async fn servants(State(shared): State<Arc<Shared>>, uri: Uri) -> Result<Response, Problem> {
-    answer(&shared, "servant.ls", &uri, &["servant", "min_event"]).await
+    answer(&shared, "servant.ls", &uri, &["servant", "after", "min_event"]).await
 }
 
 async fn answer(shared: &Shared, kind: &str, uri: &Uri, known: &[&str]) -> Result<Response, Problem> {
@@ -40,8 +40,8 @@ async fn answer(shared: &Shared, kind: &str, uri: &Uri, known: &[&str]) -> Resul
         return Err(Problem::unavailable("min_event", rule, 1));
     }
     match (shared.parts.ask)(kind, question) {
-        Reply::Ok { event, items } => {
-            let body = Json(json!({ "event": event, "items": items }));
+        Reply::Ok { event, items, next } => {
+            let body = Json(json!({ "event": event, "items": items, "next": next }));
             Ok(([(CACHE_CONTROL, "no-store")], body).into_response())
         }
         Reply::Refused(refusal) => Err(Problem::refused(refusal)),
@@ -54,6 +54,7 @@ fn question(parameters: &Parameters) -> Result<Question, Problem> {
         servant: parameters.parse("servant", "give the name of a servant")?,
         process: None,
         id: None,
+        after: parameters.text("after").map(str::to_owned),
         min_event: parameters.event("min_event")?,
     })
 }

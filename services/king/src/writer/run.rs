@@ -18,10 +18,14 @@ use futures_util::future::BoxFuture;
 use realm::{Context, Input, Response};
 use service::clock;
 use service::shutdown::Shutdown;
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 use tokio::time::{Interval, MissedTickBehavior};
 
+/// How long a King that stops waits for the commit in flight.
+const DRAIN: Duration = Duration::from_secs(3);
 /// How often work that is left over is continued.
 const TICK: Duration = Duration::from_secs(1);
 /// A tick that yields so many events is followed by the next at once.
@@ -36,6 +40,13 @@ pub enum WriterError {
     Inbox(#[from] TailError),
     #[error("the inbox cannot be opened")]
     OpenInbox(#[from] InboxError),
+    #[error(
+        "the inbox (stream KING_INBOX) ends at {end}, but the log has worked it off up to {done}: it was deleted or \
+         replaced. Commands queued there since would be passed over. If nothing in it is needed, let its numbers go on \
+         where they were: nats stream purge KING_INBOX --seq={next}",
+        next = .done + 1
+    )]
+    OtherInbox { end: u64, done: u64 },
     #[error("commands cannot be heard")]
     Subscribe(#[from] SubscribeError),
     #[error("the connection to NATS is closed for good")]
@@ -104,6 +115,10 @@ impl Writer {
         let Parts { bus, log, kingdom, metrics, readiness } = parts;
         let inbox = Inbox::open(&bus).await?;
         let done = election.state.inbox;
+        let end = inbox.last_sequence().await?;
+        if end < done {
+            return Err(WriterError::OtherInbox { end, done });
+        }
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let sources = Sources {
@@ -135,10 +150,22 @@ impl Writer {
         while !shutdown.is_requested() {
             self.turn(&shutdown).await?;
         }
+        match tokio::time::timeout(DRAIN, self.drain()).await {
+            Ok(drained) => drained,
+            Err(_) => {
+                tracing::warn!(
+                    "stopped before the last commit was acknowledged; none of it was told to anybody"
+                );
+                Ok(())
+            }
+        }
+    }
+
+    async fn drain(&mut self) -> Result<(), WriterError> {
         while let Some(flying) = self.flying.take() {
-            let landed = flying.await;
-            self.landed(landed).await?;
-            self.launch();
+            let landing = flying.await;
+            self.landed(landing).await?;
+            self.launch().await;
         }
         Ok(())
     }
@@ -146,7 +173,7 @@ impl Writer {
     /// Waits for one thing and does it.
     async fn turn(&mut self, shutdown: &Shutdown) -> Result<(), WriterError> {
         self.continue_reports().await;
-        self.launch();
+        self.launch().await;
         let open = self.machine.has_room() && self.half_done.is_none();
         tokio::select! {
             biased;
@@ -251,6 +278,10 @@ impl Writer {
                 }
                 return;
             };
+            if let Some(refusal) = work.misplaced(&report) {
+                work.push(Verdict::Refused(refusal));
+                continue;
+            }
             match self.machine.take(&Input::Report(report), &context()) {
                 Response::Report(verdict) => work.push(verdict),
                 Response::Decided(_) | Response::Repeated(_) | Response::None => {
@@ -273,13 +304,22 @@ impl Writer {
         }
     }
 
-    /// Sends the next commit on its way.
-    fn launch(&mut self) {
+    /// Sends the next commit on its way. It is polled once here, so that it is out before anything else is done.
+    async fn launch(&mut self) {
         if self.flying.is_none()
             && let Some(append) = self.machine.flush()
         {
-            self.flying = Some(fly(self.log.clone(), append));
+            self.send_off(append).await;
         }
+    }
+
+    async fn send_off(&mut self, append: Append) {
+        let mut flying = fly(self.log.clone(), append);
+        let polled = poll_fn(|context| Poll::Ready(flying.as_mut().poll(context))).await;
+        if let Poll::Ready(landing) = polled {
+            flying = Box::pin(std::future::ready(landing));
+        }
+        self.flying = Some(flying);
     }
 
     async fn landed(&mut self, Landing { began, append, result }: Landing) -> Result<(), WriterError> {
@@ -289,7 +329,7 @@ impl Writer {
                 self.metrics.append_seconds.observe(began.elapsed().as_secs_f64());
                 self.readiness.clear("log-unavailable");
                 let stored = self.machine.stored(sequence);
-                self.launch();
+                self.launch().await;
                 self.confirm(stored).await;
                 Ok(())
             }
@@ -297,7 +337,7 @@ impl Writer {
                 let reason = service::chain(&error);
                 tracing::warn!(reason, "commit is not acknowledged; the same is appended again");
                 self.readiness.block("log-unavailable", reason);
-                self.flying = Some(fly(self.log.clone(), append));
+                self.send_off(append).await;
                 Ok(())
             }
             Err(error) => Err(error.into()),

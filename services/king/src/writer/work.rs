@@ -4,7 +4,9 @@ use bus::message::Message;
 use bus::tail::Entry;
 use events::answer::ReportAnswer;
 use events::limits::REPORTS_PER_BATCH;
-use events::subject::{HEADER_ACTOR, HEADER_CONTENT_TYPE, HEADER_ID, HEADER_SCHEMA, kind_of};
+use events::subject::{
+    HEADER_ACTOR, HEADER_CONTENT_TYPE, HEADER_ID, HEADER_SCHEMA, domain_of_report, kind_of,
+};
 use events::wire::Format;
 use events::{Actor, Answer, Command, CommandId, Outcome, Refusal, RefusalCode, Report, Verdict, wire};
 use service::clock;
@@ -136,6 +138,16 @@ impl ReportWork {
     /// The next report to take.
     pub fn next_report(&mut self) -> Option<Report> {
         self.reports.next()
+    }
+
+    /// The refusal of a report that does not belong to the domain whose Foreman sends it.
+    pub fn misplaced(&self, report: &Report) -> Option<Refusal> {
+        let domain = domain_of_report(&self.message.subject);
+        if domain.as_ref() == Some(&report.domain) {
+            return None;
+        }
+        let rule = format!("a report of the domain {:?} came by {:?}", report.domain, self.message.subject);
+        Some(refuse(RefusalCode::Invalid, "domain", rule, "send it to the Foreman of its own domain"))
     }
 
     /// What became of the report taken last.

@@ -193,7 +193,7 @@ impl Kingdom {
 
 fn ask(kind: &str, question: Question) -> Reply<Value> {
     let item = serde_json::json!({ "kind": kind, "app": question.app });
-    Reply::Ok { event: 3, items: vec![item] }
+    Reply::Ok { event: 3, items: vec![item], next: None }
 }
 
 pub struct Answer {

@@ -8,10 +8,12 @@ use events::report::{PortRange, RegisterServant, ServantNews};
 use events::view::Beat;
 use events::{News, subject, wire};
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::time::{MissedTickBehavior, interval};
 
 const BEAT: Duration = Duration::from_secs(1);
+/// How often the servant says again that it is there.
+const REGISTER_AGAIN: Duration = Duration::from_secs(60);
 
 /// A heartbeat every second, for ever. A missed one is made up by the next.
 pub async fn beat(bus: Bus, sender: Sender) {
@@ -47,22 +49,26 @@ impl Registration {
     }
 }
 
-/// Registers once the tools are known, and again whenever they have changed.
+/// Registers once the tools are known, and from then on again and again: what the King knows already is no news to it, and
+/// a servant that was removed while it was out of reach joins anew.
 pub async fn register(registration: Registration, reports: Reports) {
     let mut facts = registration.facts;
-    let mut is_registered = false;
+    let mut looked: Option<Instant> = None;
     loop {
-        let found = capability::detect().await;
-        if !is_registered || found != facts.capabilities {
+        if looked.is_none_or(|looked| looked.elapsed() >= capability::LOOK_AGAIN) {
+            let found = capability::detect().await;
+            if looked.is_none() || found != facts.capabilities {
+                tracing::info!(capabilities = ?found, "registering");
+            }
             facts.capabilities = found;
-            tracing::info!(capabilities = ?facts.capabilities, "registering");
-            is_registered = report(&reports, &facts).await;
+            looked = Some(Instant::now());
         }
-        tokio::time::sleep(capability::LOOK_AGAIN).await;
+        report(&reports, &facts).await;
+        tokio::time::sleep(REGISTER_AGAIN).await;
     }
 }
 
-async fn report(reports: &Reports, facts: &RegisterServant) -> bool {
+async fn report(reports: &Reports, facts: &RegisterServant) {
     let register = News::Servant(ServantNews::Register(facts.clone()));
     let stored = async {
         let number = reports.push(register)?;
@@ -70,11 +76,7 @@ async fn report(reports: &Reports, facts: &RegisterServant) -> bool {
         reports.release(&[number]);
         Ok::<(), OutboxError>(())
     };
-    match stored.await {
-        Ok(()) => true,
-        Err(error) => {
-            tracing::error!(%error, "the registration could not be stored; trying again later");
-            false
-        }
+    if let Err(error) = stored.await {
+        tracing::error!(%error, "the registration could not be stored; trying again later");
     }
 }

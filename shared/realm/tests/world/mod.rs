@@ -184,7 +184,7 @@ impl World {
         let question = serde_json::from_str(&self.meant(question)).unwrap();
         match query::answer(&self.state, kind, &question) {
             Err(refusal) => vec![format!("refused: {refusal}")],
-            Ok(items) => match serde_json::to_value(items).unwrap() {
+            Ok((items, _)) => match serde_json::to_value(items).unwrap() {
                 Value::Array(items) => items.iter().map(|item| self.named(&item.to_string())).collect(),
                 other => vec![other.to_string()],
             },
