@@ -1,16 +1,18 @@
 //! The Git remote: a push over smart HTTP becomes refs, bundles, archives and versions of the kingdom.
 //!
 //! The refs are state and their objects lie in the object store as bundles; the repository on disk is a cache that is
-//! brought to the state before each request, so losing it loses nothing. A newcomer reads in the order of a push:
-//! [`http`] (routes), [`cgi`] (`git http-backend`, streamed and bounded), [`cache`] (the repository on disk),
-//! [`hook`] (the tiny program that Git runs) and [`reception`] (the King's end of its socket), [`push`] (what a push
-//! must pass, and the one command that it becomes) with [`refs`], [`inspection`], [`archive`], [`bundle`] beneath it.
+//! brought to the state before each request and before a push is judged, so losing it loses nothing. A newcomer reads in
+//! the order of a push: [`http`] (routes), [`cgi`] (`git http-backend`, streamed and bounded), [`cache`] (the repository
+//! on disk), [`sweep`] (what killed processes leave in it), [`hook`] (the tiny program that Git runs) and [`reception`]
+//! (the King's end of its socket), [`push`] (what a push must pass, and the one command that it becomes) with [`refs`],
+//! [`inspection`], [`archive`], [`received`], [`bundle`] beneath it.
 //!
 //! Nothing of the pusher is executed: no hook, no filter, no submodule, no configuration from a repository.
 
 mod http;
 mod cgi;
 mod cache;
+mod sweep;
 pub mod hook;
 mod reception;
 mod push;
@@ -18,6 +20,7 @@ mod refs;
 mod inspection;
 mod archive;
 mod bundle;
+mod received;
 mod spool;
 mod program;
 

@@ -5,10 +5,10 @@ use super::program::{Git, ProgramError};
 use super::refs::Change;
 use super::spool::{Spool, Spooled};
 use events::CommitHash;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 
 const SIGNATURE: &str = "# v2 git bundle\n";
@@ -31,12 +31,10 @@ pub enum BundleError {
 }
 
 /// The lines before the pack: what must be there already, and what the references become.
-pub fn header(changes: &[Change], state: &RepositoryState, whole: bool) -> String {
+pub fn header(changes: &[Change], before: &BTreeMap<String, CommitHash>) -> String {
     let mut header = String::from(SIGNATURE);
-    if !whole {
-        let known: BTreeSet<&CommitHash> = state.refs.values().collect();
-        known.iter().for_each(|hash| header.push_str(&format!("-{hash}\n")));
-    }
+    let known: BTreeSet<&CommitHash> = before.values().collect();
+    known.iter().for_each(|hash| header.push_str(&format!("-{hash}\n")));
     for change in changes {
         if let Some(new) = change.new {
             header.push_str(&format!("{new} {}\n", change.name));
@@ -44,21 +42,6 @@ pub fn header(changes: &[Change], state: &RepositoryState, whole: bool) -> Strin
     }
     header.push('\n');
     header
-}
-
-/// The one pack that Git has put into quarantine, if the push brought objects.
-pub fn quarantined_pack(quarantine: &Path) -> io::Result<Option<PathBuf>> {
-    let folder = match std::fs::read_dir(quarantine.join("pack")) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        folder => folder?,
-    };
-    for entry in folder {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "pack") {
-            return Ok(Some(path));
-        }
-    }
-    Ok(None)
 }
 
 /// Writes a bundle of the objects that Git packs for a list of commands on its input; none if there are none.
@@ -81,7 +64,7 @@ pub async fn write(
     quarantined(&mut command, repository, quarantine);
     let input = match wanted {
         Wanted::Everything => every_object(git, repository, quarantine).await?,
-        Wanted::Beyond { changes, state } => beyond(changes, state),
+        Wanted::Beyond { changes, received, state } => beyond(changes, received, state),
     };
     pack(command, input, output).await?;
     let bytes = file.seek(SeekFrom::End(0)).map_err(BundleError::Write)?;
@@ -93,16 +76,40 @@ pub async fn write(
 pub enum Wanted<'a> {
     /// All that there are.
     Everything,
-    /// Those of the new references that the old ones do not reach.
-    Beyond { changes: &'a [Change], state: &'a RepositoryState },
+    /// Those that were received and those of the new references, as far as the old references do not reach them.
+    Beyond { changes: &'a [Change], received: &'a [CommitHash], state: &'a RepositoryState },
 }
 
-fn beyond(changes: &[Change], state: &RepositoryState) -> Vec<u8> {
-    let mut input = String::new();
-    changes.iter().filter_map(|change| change.new).for_each(|new| input.push_str(&format!("{new}\n")));
-    input.push_str("--not\n");
-    state.refs.values().for_each(|old| input.push_str(&format!("{old}\n")));
-    input.into_bytes()
+fn beyond(changes: &[Change], received: &[CommitHash], state: &RepositoryState) -> Vec<u8> {
+    let new = changes.iter().filter_map(|change| change.new.as_ref());
+    let (new, old) = (lines(new.chain(received)), lines(state.refs.values()));
+    format!("{new}--not\n{old}").into_bytes()
+}
+
+fn lines<'a>(hashes: impl Iterator<Item = &'a CommitHash>) -> String {
+    hashes.map(|hash| format!("{hash}\n")).collect()
+}
+
+/// Whether every object is there that the references reach, before a push and after it.
+pub async fn is_complete(
+    git: &Git,
+    repository: &Path,
+    quarantine: Option<&Path>,
+    changes: &[Change],
+    state: &RepositoryState,
+) -> Result<bool, ProgramError> {
+    let new = changes.iter().filter_map(|change| change.new.as_ref());
+    let input = lines(state.refs.values().chain(new)).into_bytes();
+    let mut command = git.command(repository, &["rev-list", "--objects", "--quiet", "--stdin"]);
+    quarantined(&mut command, repository, quarantine);
+    match super::program::run(command, "rev-list", input).await {
+        Ok(_) => Ok(true),
+        Err(ProgramError::Failed { message, .. }) => {
+            tracing::warn!(repository = %repository.display(), message, "objects are missing in a git cache");
+            Ok(false)
+        }
+        Err(error @ (ProgramError::Run { .. } | ProgramError::Answer { .. })) => Err(error),
+    }
 }
 
 async fn every_object(

@@ -2,7 +2,7 @@
 
 use super::bundle::{self, BundleError};
 use super::program::{self, ProgramError};
-use super::{Remote, RepositoryState};
+use super::{Remote, RepositoryState, sweep};
 use bus::objects::ObjectError;
 use events::{AppName, CommitHash, Digest};
 use std::collections::{BTreeMap, HashMap};
@@ -37,6 +37,16 @@ pub enum CacheError {
     Git(#[from] ProgramError),
 }
 
+impl CacheError {
+    /// Whether a cache that is made anew may be spared the fault.
+    fn is_of_cache(&self) -> bool {
+        match self {
+            Self::Write { .. } | Self::Unpack { .. } | Self::Git(_) => true,
+            Self::Fetch { .. } => false,
+        }
+    }
+}
+
 /// All caches, each made when it is first used.
 pub struct Caches {
     folder: PathBuf,
@@ -52,6 +62,11 @@ pub struct Cache {
 impl Cache {
     pub async fn hold(&self) -> Held {
         Arc::clone(&self.note).lock_owned().await
+    }
+
+    fn is_at(&self, note: &Note, state: Option<&RepositoryState>) -> bool {
+        let there = self.path.join("HEAD").is_file();
+        there && note.as_ref() == Some(state.map_or(&Refs::new(), |state| &state.refs))
     }
 }
 
@@ -88,44 +103,82 @@ fn remove(path: &Path) -> io::Result<()> {
 
 impl Remote {
     /// Brings a cache to the state; cheap when it is there already. An app that does not exist has an empty one.
+    ///
+    /// Not to be dropped before its end, lest Git be killed in the midst of its work: run it in a task of its own.
     pub(super) async fn bring(
         &self,
         cache: &Arc<Cache>,
         state: Option<&RepositoryState>,
     ) -> Result<(), CacheError> {
-        let mut note = cache.hold().await;
-        self.bring_held(cache, &mut note, state).await
+        let mut held = cache.hold().await;
+        self.bring_noted(cache, &mut held, state).await
     }
 
-    /// The same, with the lock held.
+    /// The same with the lock held, by somebody who may be dropped: it is done in a task, which gives the lock back.
     pub(super) async fn bring_held(
+        self: &Arc<Self>,
+        cache: &Arc<Cache>,
+        mut held: Held,
+        state: Option<&RepositoryState>,
+    ) -> Result<Held, CacheError> {
+        if cache.is_at(&held, state) {
+            return Ok(held);
+        }
+        let (remote, cache, state) = (Arc::clone(self), Arc::clone(cache), state.cloned());
+        let task = tokio::spawn(async move {
+            remote.bring_noted(&cache, &mut held, state.as_ref()).await?;
+            Ok(held)
+        });
+        task.await.expect("bringing a cache to the state does not panic")
+    }
+
+    /// What cannot be brought to the state is made anew from the bundles, once, if nobody else uses it.
+    async fn bring_noted(
         &self,
         cache: &Arc<Cache>,
         note: &mut Note,
         state: Option<&RepositoryState>,
     ) -> Result<(), CacheError> {
-        let none = RepositoryState::default();
-        let wanted = &state.unwrap_or(&none).refs;
-        let there = cache.path.join("HEAD").is_file();
-        if there && note.as_ref() == Some(wanted) {
+        if cache.is_at(note, state) {
             return Ok(());
         }
-        // Two users: this one and the map of caches. Nobody else can be reading what goes away.
-        let alone = Arc::strong_count(cache) <= 2;
-        let stale = note.is_none() && state.is_none();
         *note = None;
-        if alone && (stale || packs(&cache.path) > PACKS) {
-            remove(&cache.path).map_err(|source| write_error(&cache.path, source))?;
+        let none = RepositoryState::default();
+        let wanted = state.unwrap_or(&none);
+        let path = &cache.path;
+        let alone = is_alone(cache);
+        // An app that does not exist has nothing of one that had its name.
+        if alone && (state.is_none() || packs(path) > PACKS) {
+            remove(path).map_err(|source| write_error(path, source))?;
         }
-        make(&cache.path).map_err(|source| write_error(&cache.path, source))?;
-        let found = self.read_refs(&cache.path).await?;
-        if found != *wanted {
-            self.fill(&cache.path, state.unwrap_or(&none)).await?;
-            self.move_refs(&cache.path, &found, wanted).await?;
-        }
-        point_head(&cache.path, wanted).map_err(|source| write_error(&cache.path, source))?;
-        *note = Some(wanted.clone());
+        let followed = match self.follow(path, wanted, alone).await {
+            Err(error) if alone && error.is_of_cache() => {
+                let reason = service::chain(&error);
+                tracing::warn!(path = %path.display(), reason, "git cache is made anew from its bundles");
+                remove(path).map_err(|source| write_error(path, source))?;
+                self.follow(path, wanted, alone).await
+            }
+            followed => followed,
+        };
+        followed?;
+        *note = Some(wanted.refs.clone());
         Ok(())
+    }
+
+    async fn follow(&self, path: &Path, state: &RepositoryState, alone: bool) -> Result<(), CacheError> {
+        make(path).map_err(|source| write_error(path, source))?;
+        sweep::locks(path).map_err(|source| write_error(path, source))?;
+        if alone {
+            sweep::quarantines(path).map_err(|source| write_error(path, source))?;
+        }
+        let found = self.read_refs(path).await?;
+        if found != state.refs {
+            if self.lacks_objects(path, &state.refs).await? {
+                self.fill(path, state).await?;
+            }
+            self.move_refs(path, &found, &state.refs).await?;
+        }
+        point_head(path, &state.refs).map_err(|source| write_error(path, source))
     }
 
     async fn read_refs(&self, path: &Path) -> Result<Refs, CacheError> {
@@ -142,11 +195,8 @@ impl Remote {
         Ok(text.lines().filter_map(pair).collect())
     }
 
-    /// Fetches the bundles if an object that a reference names is missing. Each pack is there whole or not at all.
-    async fn fill(&self, path: &Path, state: &RepositoryState) -> Result<(), CacheError> {
-        if !self.lacks_objects(path, &state.refs).await? {
-            return Ok(());
-        }
+    /// Fetches all bundles and unpacks them. Each pack is there whole or not at all.
+    pub(super) async fn fill(&self, path: &Path, state: &RepositoryState) -> Result<(), CacheError> {
         for digest in &state.bundles {
             let (spooled, file) = self.spool.file().map_err(|source| write_error(path, source))?;
             let mut writer = tokio::fs::File::from_std(file);
@@ -188,6 +238,12 @@ impl Remote {
         }
         Ok(())
     }
+}
+
+/// Whether the caller is the only user: nobody else can be reading what goes away. Another who comes waits for the lock.
+fn is_alone(cache: &Arc<Cache>) -> bool {
+    // One is the caller's, one is in the map of caches.
+    Arc::strong_count(cache) <= 2
 }
 
 fn write_error(path: &Path, source: io::Error) -> CacheError {

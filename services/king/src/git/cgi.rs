@@ -178,25 +178,31 @@ async fn conduct(
     };
     if let Some(reason) = reason {
         tracing::info!(reason, "git http-backend is ended");
-        end(&mut child).await;
+        end(&mut child, stderr.into_inner()).await;
     } else if !said.is_empty() {
         tracing::info!(said = last_lines(&said), "git http-backend said");
     }
     drop(visit);
 }
 
-/// Ends the program with all its children.
-async fn end(child: &mut Child) {
+/// Ends the program with all its children: each of them holds its standard error open until it is gone.
+async fn end(child: &mut Child, mut stderr: ChildStderr) {
     let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
     let Some(group) = group else { return };
     // A group that is gone needs no signal.
     let _ = kill_process_group(group, Signal::TERM);
-    if timeout(GRACE, child.wait()).await.is_err() {
+    if timeout(GRACE, all_gone(child, &mut stderr)).await.is_err() {
         let _ = kill_process_group(group, Signal::KILL);
-        if let Err(error) = child.wait().await {
-            tracing::warn!(%error, "could not wait for git http-backend");
+        if timeout(GRACE, all_gone(child, &mut stderr)).await.is_err() {
+            tracing::warn!("git http-backend or a child of it does not end");
         }
     }
+}
+
+async fn all_gone(child: &mut Child, stderr: &mut ChildStderr) {
+    let mut nobody_listens = tokio::io::sink();
+    // Both can fail only when there is nothing to wait for.
+    let _ = tokio::join!(child.wait(), tokio::io::copy(stderr, &mut nobody_listens));
 }
 
 async fn read_head(stdout: &mut BufReader<ChildStdout>) -> Result<axum::http::response::Builder, CgiError> {

@@ -73,7 +73,9 @@ impl Remote {
                 format!("{} other Git requests are running; try again later", self.options.concurrent);
             Refused(StatusCode::SERVICE_UNAVAILABLE, reason)
         })?;
-        let visit = self.visit(app, state.as_ref(), permit).await?;
+        // In a task of its own, to its end even if the client goes away meanwhile.
+        let visit = tokio::spawn(Arc::clone(self).visit(app, state, permit)).await;
+        let visit = visit.expect("preparing a cache does not panic")?;
         let call = self.call(&visit, service, path, &request);
         let deadline = visit.ticket.deadline;
         let answer =
@@ -82,20 +84,20 @@ impl Remote {
     }
 
     async fn visit(
-        self: &Arc<Self>,
+        self: Arc<Self>,
         app: AppName,
-        state: Option<&RepositoryState>,
+        state: Option<RepositoryState>,
         permit: tokio::sync::OwnedSemaphorePermit,
     ) -> Result<Visit, Refused> {
         let cache = self.caches.of(&app);
-        if let Err(error) = self.bring(&cache, state).await {
+        if let Err(error) = self.bring(&cache, state.as_ref()).await {
             let reason = chain(&error);
             tracing::error!(%app, reason, "git cache cannot be brought to the state");
             let reason = format!("the repository of {app} cannot be read now: {reason}; try again");
             return Err(Refused(StatusCode::INTERNAL_SERVER_ERROR, reason));
         }
         let ticket = self.reception.admit(app, Instant::now() + self.options.time);
-        Ok(Visit { remote: Arc::clone(self), cache: Some(cache), ticket, _permit: permit })
+        Ok(Visit { remote: self, cache: Some(cache), ticket, _permit: permit })
     }
 
     fn call(&self, visit: &Visit, service: Service, path: &str, request: &Request) -> Call {

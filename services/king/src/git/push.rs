@@ -2,9 +2,10 @@
 
 use super::archive::{self, ArchiveError, Limits};
 use super::bundle::{self, BundleError, Wanted};
-use super::cache::Cache;
+use super::cache::{Cache, CacheError};
 use super::inspection::Inspector;
 use super::program::ProgramError;
+use super::received::Received;
 use super::reception::{Ticket, Verdict};
 use super::refs::{self, Change};
 use super::spool::Spooled;
@@ -14,7 +15,7 @@ use events::command::app::Bundle;
 use events::command::{AppCommand, Order, PushApp, RefChange, VersionSpec};
 use events::limits::MESSAGE_BYTES;
 use events::subject::{self, HEADER_ACTOR, HEADER_ID};
-use events::{Answer, Digest, Manifest, Outcome, wire};
+use events::{Answer, Digest, Manifest, Outcome, RefusalCode, wire};
 use semver::Version;
 use service::chain;
 use std::collections::BTreeMap;
@@ -42,6 +43,11 @@ enum PushError {
     Quarantine(#[source] io::Error),
     #[error("could not store what was pushed")]
     Store(#[from] ObjectError),
+    #[error("could not bring the repository to the state")]
+    Cache(#[from] CacheError),
+    /// The state has other bundles now than the push's bundle replaces.
+    #[error("overtaken by another push: {0}")]
+    Overtaken(String),
     #[error("could not pack version {version}")]
     Archive { version: Version, source: ArchiveError },
 }
@@ -54,6 +60,18 @@ fn refused<T>(line: impl Into<String>) -> Result<T, PushError> {
 struct Place {
     repository: PathBuf,
     quarantine: Option<PathBuf>,
+    received: Option<Received>,
+}
+
+impl Place {
+    fn new(cache: &Cache, quarantine: Option<String>) -> Result<Self, PushError> {
+        let quarantine = quarantine.map(|name| cache.path.join("objects").join(name));
+        let received = match &quarantine {
+            Some(quarantine) => Received::find(quarantine).map_err(PushError::Quarantine)?,
+            None => None,
+        };
+        Ok(Self { repository: cache.path.clone(), quarantine, received })
+    }
 }
 
 /// A version that a push publishes.
@@ -68,14 +86,12 @@ impl Remote {
     /// Judges a push; when it is accepted, the state has it and the cache stays locked until Git has moved its
     /// references.
     pub(super) async fn receive(
-        &self,
+        self: &Arc<Self>,
         ticket: &Arc<Ticket>,
         quarantine: Option<String>,
         changes: Vec<Change>,
     ) -> Verdict {
-        let cache = self.caches.of(&ticket.app);
-        let held = cache.hold().await;
-        let verdict = match self.publish(ticket, &cache, quarantine, changes).await {
+        match self.receive_held(ticket, quarantine, changes).await {
             Ok(lines) => Verdict { accepted: true, lines },
             Err(PushError::Refused(lines)) => Verdict::refused(lines),
             Err(error) => {
@@ -83,55 +99,107 @@ impl Remote {
                 tracing::error!(app = %ticket.app, push = %ticket.id, reason, "push failed");
                 Verdict::refused(vec![format!("the push failed: {reason}; push again")])
             }
-        };
-        if verdict.accepted {
-            *ticket.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(held);
         }
-        verdict
+    }
+
+    async fn receive_held(
+        self: &Arc<Self>,
+        ticket: &Arc<Ticket>,
+        quarantine: Option<String>,
+        changes: Vec<Change>,
+    ) -> Result<Vec<String>, PushError> {
+        let cache = self.caches.of(&ticket.app);
+        let held = cache.hold().await;
+        // The push that held the lock before may have been taken by the King and yet not been finished by Git.
+        let state = self.state(&ticket.app);
+        let held = self.bring_held(&cache, held, state.as_ref()).await?;
+        let place = Place::new(&cache, quarantine)?;
+        let lines = self.publish(ticket, &place, &changes, &state.unwrap_or_default()).await?;
+        *ticket.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(held);
+        Ok(lines)
     }
 
     async fn publish(
         &self,
         ticket: &Arc<Ticket>,
-        cache: &Cache,
-        quarantine: Option<String>,
-        changes: Vec<Change>,
+        place: &Place,
+        changes: &[Change],
+        state: &RepositoryState,
     ) -> Result<Vec<String>, PushError> {
-        let state = self.state(&ticket.app).unwrap_or_default();
-        refs::check(&changes, &state).map_err(|reason| PushError::Refused(vec![reason]))?;
-        let place = Place {
-            repository: cache.path.clone(),
-            quarantine: quarantine.map(|name| cache.path.join("objects").join(name)),
-        };
-        let bundle = self.store_bundle(&place, &changes, &state);
-        let versions = self.store_versions(&place, &changes, &state);
+        refs::check(changes, state).map_err(|reason| PushError::Refused(vec![reason]))?;
+        let bundle = self.store_bundle(place, changes, state);
+        let versions = self.store_versions(place, changes, state);
         let (bundle, (versions, warnings)) = tokio::try_join!(bundle, versions)?;
         let mut lines = warnings;
         lines.extend(versions.iter().map(|version| published(&ticket.app, version)));
-        let change = |change: Change| RefChange { name: change.name, old: change.old, new: change.new };
-        let refs = changes.into_iter().map(change).collect();
-        self.command(PushApp { app: ticket.app.clone(), refs, bundle, versions }).await?;
+        let change =
+            |change: &Change| RefChange { name: change.name.clone(), old: change.old, new: change.new };
+        let refs = changes.iter().map(change).collect();
+        let push = PushApp { app: ticket.app.clone(), refs, bundle, versions };
+        match self.command(push.clone()).await {
+            Err(PushError::Overtaken(reason)) => {
+                tracing::info!(app = %ticket.app, push = %ticket.id, reason, "push is sent with what is new alone");
+                let bundle = self.store_new(place, changes, state).await?;
+                self.command(PushApp { bundle, ..push }).await?;
+            }
+            sent => sent?,
+        }
         Ok(lines)
     }
 
+    /// Now and then a bundle with everything takes the place of all that there are.
     async fn store_bundle(
         &self,
         place: &Place,
         changes: &[Change],
         state: &RepositoryState,
     ) -> Result<Option<Bundle>, PushError> {
-        let pack = match &place.quarantine {
-            Some(quarantine) => bundle::quarantined_pack(quarantine).map_err(PushError::Quarantine)?,
-            None => None,
+        let due = place.received.is_some() && state.bundles.len() + 1 >= self.options.chain;
+        if !due || !self.has_everything(place, changes, state).await? {
+            return self.store_new(place, changes, state).await;
+        }
+        let header = bundle::header(changes, &BTreeMap::new());
+        let digest = self.write_bundle(place, &header, Wanted::Everything).await?;
+        Ok(digest.map(|digest| Bundle { digest, replaces: state.bundles.clone() }))
+    }
+
+    /// Proves it, if need be after all bundles were unpacked again.
+    async fn has_everything(
+        &self,
+        place: &Place,
+        changes: &[Change],
+        state: &RepositoryState,
+    ) -> Result<bool, PushError> {
+        let quarantine = place.quarantine.as_deref();
+        if bundle::is_complete(&self.git, &place.repository, quarantine, changes, state).await? {
+            return Ok(true);
+        }
+        if let Err(error) = self.fill(&place.repository, state).await {
+            tracing::error!(path = %place.repository.display(), reason = chain(&error), "git cache stays incomplete");
+            return Ok(false);
+        }
+        Ok(bundle::is_complete(&self.git, &place.repository, quarantine, changes, state).await?)
+    }
+
+    /// A bundle of what is new alone; none if nothing is.
+    async fn store_new(
+        &self,
+        place: &Place,
+        changes: &[Change],
+        state: &RepositoryState,
+    ) -> Result<Option<Bundle>, PushError> {
+        let header = bundle::header(changes, &state.refs);
+        let digest = match &place.received {
+            Some(received) if received.explains(changes, state) => {
+                Some(self.store_pack(&received.pack, &header).await?)
+            }
+            None if changes.iter().all(|change| change.new.is_none()) => None,
+            received => {
+                let received = received.as_ref().map_or(&[][..], |received| &received.objects);
+                self.write_bundle(place, &header, Wanted::Beyond { changes, received, state }).await?
+            }
         };
-        let whole = pack.is_some() && state.bundles.len() + 1 >= self.options.chain;
-        let digest = match pack {
-            None => self.write_bundle(place, changes, state, whole).await?,
-            Some(_) if whole => self.write_bundle(place, changes, state, whole).await?,
-            Some(pack) => Some(self.store_pack(&pack, &bundle::header(changes, state, whole)).await?),
-        };
-        let replaces = if whole { state.bundles.clone() } else { Vec::new() };
-        Ok(digest.map(|digest| Bundle { digest, replaces }))
+        Ok(digest.map(|digest| Bundle { digest, replaces: Vec::new() }))
     }
 
     /// The usual way: the pack that Git has received is the body of the bundle as it is.
@@ -147,22 +215,16 @@ impl Remote {
         Ok(digest)
     }
 
-    /// The way of a push that brings no pack, and of every bundle that shall hold everything.
+    /// The way of a push whose pack is none or not enough, and of every bundle that shall hold everything.
     async fn write_bundle(
         &self,
         place: &Place,
-        changes: &[Change],
-        state: &RepositoryState,
-        whole: bool,
+        header: &str,
+        wanted: Wanted<'_>,
     ) -> Result<Option<Digest>, PushError> {
-        if changes.iter().all(|change| change.new.is_none()) {
-            return Ok(None);
-        }
-        let header = bundle::header(changes, state, whole);
-        let wanted = if whole { Wanted::Everything } else { Wanted::Beyond { changes, state } };
         let quarantine = place.quarantine.as_deref();
         let written =
-            bundle::write(&self.git, &place.repository, quarantine, &self.spool, &header, wanted).await?;
+            bundle::write(&self.git, &place.repository, quarantine, &self.spool, header, wanted).await?;
         match written {
             None => Ok(None),
             Some(spooled) => {
@@ -307,6 +369,11 @@ async fn read_manifests(
 fn outcome(payload: &[u8]) -> Result<(), PushError> {
     match wire::decode::<Answer>(payload) {
         Ok(Answer { outcome: Outcome::Accepted { .. }, .. }) => Ok(()),
+        Ok(Answer { outcome: Outcome::Refused { refusal, .. }, .. })
+            if refusal.code == RefusalCode::Conflict && refusal.field == "bundle.replaces" =>
+        {
+            Err(PushError::Overtaken(refusal.to_string()))
+        }
         Ok(Answer { outcome: Outcome::Refused { refusal, .. }, .. }) => {
             refused(format!("refused: {refusal}"))
         }

@@ -128,7 +128,7 @@ impl Remote {
         }
     }
 
-    async fn answer_hook(&self, stream: UnixStream) {
+    async fn answer_hook(self: &Arc<Self>, stream: UnixStream) {
         let (input, mut output) = stream.into_split();
         let mut input = BufReader::new(input.take(HOOK_BYTES));
         let verdict = match self.read_hook(&mut input).await {
@@ -151,7 +151,12 @@ impl Remote {
         }
     }
 
-    async fn judge(&self, ticket: &Arc<Ticket>, quarantine: Option<String>, changes: Vec<Change>) -> Verdict {
+    async fn judge(
+        self: &Arc<Self>,
+        ticket: &Arc<Ticket>,
+        quarantine: Option<String>,
+        changes: Vec<Change>,
+    ) -> Verdict {
         let deadline = ticket.deadline.checked_sub(VERDICT_BEFORE).unwrap_or(ticket.deadline);
         let verdict = tokio::time::timeout_at(deadline, self.receive(ticket, quarantine, changes)).await;
         verdict.unwrap_or_else(|_| {

@@ -7,10 +7,11 @@ use bus::objects::Objects;
 use events::command::{AppCommand, Order, PushApp};
 use events::subject::HEADER_ID;
 use events::wire::{self, Format};
-use events::{Answer, AppName, Outcome, Refusal, RefusalCode};
+use events::{Answer, AppName, Digest, Outcome, Refusal, RefusalCode};
 use king::git::{GitOptions, Remote, RepositoryState};
 use std::collections::BTreeMap;
 use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
@@ -33,6 +34,10 @@ no_auth_user: king
 pub struct Taken {
     pub repositories: BTreeMap<AppName, RepositoryState>,
     pub pushes: Vec<PushApp>,
+    /// How many of the next pushes are taken without an answer.
+    pub silent: usize,
+    /// A bundle that comes to the repository just before the next one that replaces others.
+    pub overtaking: Option<Digest>,
 }
 
 pub struct Kingdom {
@@ -141,6 +146,12 @@ impl Work {
     pub fn git(&self, arguments: &[&str]) -> Ran {
         git(&self.path, arguments)
     }
+
+    pub fn start(&self, arguments: &[&str]) -> Running {
+        let mut command = git_command(&self.path, arguments);
+        command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Running { child: command.spawn().unwrap() }
+    }
 }
 
 /// What a command of the pusher's Git printed.
@@ -169,21 +180,36 @@ impl Ran {
 
 /// Runs the pusher's Git; the test's own threads go on serving meanwhile.
 pub fn git(folder: &Path, arguments: &[&str]) -> Ran {
-    let output = tokio::task::block_in_place(|| {
-        Command::new("git")
-            .args(arguments)
-            .current_dir(folder)
-            .env_clear()
-            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
-            .env("HOME", folder)
-            .env("GIT_CONFIG_NOSYSTEM", "1")
-            .env("GIT_TERMINAL_PROMPT", "0")
-            .envs(["AUTHOR", "COMMITTER"].map(|who| (format!("GIT_{who}_NAME"), "a")))
-            .envs(["AUTHOR", "COMMITTER"].map(|who| (format!("GIT_{who}_EMAIL"), "a@example.com")))
-            .output()
-            .unwrap()
-    });
-    Ran { output }
+    Ran { output: tokio::task::block_in_place(|| git_command(folder, arguments).output().unwrap()) }
+}
+
+fn git_command(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new("git");
+    command
+        .args(arguments)
+        .current_dir(folder)
+        .env_clear()
+        .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+        .env("HOME", folder)
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("GIT_TERMINAL_PROMPT", "0")
+        .envs(["AUTHOR", "COMMITTER"].map(|who| (format!("GIT_{who}_NAME"), "a")))
+        .envs(["AUTHOR", "COMMITTER"].map(|who| (format!("GIT_{who}_EMAIL"), "a@example.com")));
+    command
+}
+
+/// A Git of the pusher's that runs beside the test.
+pub struct Running {
+    child: Child,
+}
+
+impl Running {
+    /// Ends it with its children, at once.
+    pub fn kill(mut self) {
+        let group = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process_group(group, rustix::process::Signal::KILL).unwrap();
+        self.child.wait().unwrap();
+    }
 }
 
 fn start_nats(folder: &Path) -> (Child, String) {
@@ -212,22 +238,18 @@ async fn play_the_writer(bus: &Bus, taken: Arc<Mutex<Taken>>) {
             let Order::App(AppCommand::Push(push)) = order else { unreachable!("it is a push") };
             let id = message.header(HEADER_ID).map(|id| id.parse().unwrap());
             let outcome = take(&mut taken.lock().unwrap(), push);
+            let Some(outcome) = outcome else { continue };
             bus.answer(&message, wire::encode(&Answer { id, outcome })).await.unwrap();
         }
     });
 }
 
-fn take(taken: &mut Taken, push: PushApp) -> Outcome {
+/// None is no answer.
+fn take(taken: &mut Taken, push: PushApp) -> Option<Outcome> {
     let mut state = taken.repositories.get(&push.app).cloned().unwrap_or_default();
     for change in &push.refs {
         if state.refs.get(&change.name).copied() != change.old {
-            let refusal = Refusal {
-                code: RefusalCode::Conflict,
-                field: "refs".into(),
-                rule: format!("{} is elsewhere", change.name),
-                fix: "fetch and push again".into(),
-            };
-            return Outcome::Refused { event: None, refusal };
+            return Some(refused("refs", format!("{} is elsewhere", change.name)));
         }
         match change.new {
             Some(new) => state.refs.insert(change.name.clone(), new),
@@ -235,6 +257,15 @@ fn take(taken: &mut Taken, push: PushApp) -> Outcome {
         };
     }
     if let Some(bundle) = &push.bundle {
+        if !bundle.replaces.is_empty()
+            && let Some(other) = taken.overtaking.take()
+        {
+            taken.repositories.entry(push.app.clone()).or_default().bundles.push(other);
+            state.bundles.push(other);
+        }
+        if !bundle.replaces.is_empty() && bundle.replaces != state.bundles {
+            return Some(refused("bundle.replaces", "it replaces others".into()));
+        }
         state.bundles.retain(|known| !bundle.replaces.contains(known));
         state.bundles.push(bundle.digest);
     }
@@ -243,5 +274,15 @@ fn take(taken: &mut Taken, push: PushApp) -> Outcome {
     }
     taken.repositories.insert(push.app.clone(), state);
     taken.pushes.push(push);
-    Outcome::Accepted { event: taken.pushes.len() as u64, release: None }
+    if taken.silent > 0 {
+        taken.silent -= 1;
+        return None;
+    }
+    Some(Outcome::Accepted { event: taken.pushes.len() as u64, release: None })
+}
+
+fn refused(field: &str, rule: String) -> Outcome {
+    let fix = "fetch and push again".into();
+    let refusal = Refusal { code: RefusalCode::Conflict, field: field.into(), rule, fix };
+    Outcome::Refused { event: None, refusal }
 }

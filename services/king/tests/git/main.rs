@@ -3,6 +3,7 @@
 
 mod kingdom;
 mod hostile;
+mod faults;
 
 use kingdom::{Kingdom, git};
 
