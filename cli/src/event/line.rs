@@ -55,6 +55,7 @@ fn paint(fact: &Fact) -> Paint {
             | InstanceEvent::Started(_)
             | InstanceEvent::Finished(_)
             | InstanceEvent::PortsReplaced(_)
+            | InstanceEvent::Halted(_)
             | InstanceEvent::Retired(_)
             | InstanceEvent::Stopped(_) => Paint::None,
         },

@@ -91,7 +91,7 @@ impl Incidents {
             InstanceEvent::CrashLooped(looped) => self.crash_looped(event, looped).into_iter().collect(),
             InstanceEvent::Failed(failed) => self.failed(event, failed).into_iter().collect(),
             InstanceEvent::BecameHealthy(_) => self.became_healthy(event, id).into_iter().collect(),
-            InstanceEvent::BecameUnhealthy(_) => {
+            InstanceEvent::BecameUnhealthy(_) | InstanceEvent::Halted(_) => {
                 self.no_longer_healthy(id);
                 Vec::new()
             }

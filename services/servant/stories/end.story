@@ -1,4 +1,4 @@
-# The servant ends and takes its instances with it: nothing is reported, nothing is forgotten.
+# The servant ends and takes its instances with it: it says that they are stopped, and forgets nothing.
 0 assign 1 3
   prepare hello release 2
 1 ready 1
@@ -13,8 +13,10 @@
   report instance.started 3 pid 31
   signal 3 Terminate
 5 exited 1 11 -
+  report instance.stopped 1
   dismiss 1
 6 exited 3 31 -
+  report instance.stopped 3
   dismiss 3
 7 gone 1
 8 gone 3

@@ -57,6 +57,7 @@ fn touched_by_instance(before: &State, fact: &InstanceEvent, keys: &mut BTreeSet
         | InstanceEvent::Finished(_)
         | InstanceEvent::CrashLooped(_)
         | InstanceEvent::Steadied(_)
+        | InstanceEvent::Halted(_)
         | InstanceEvent::Failed(_) => {}
     }
 }

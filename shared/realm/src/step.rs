@@ -221,7 +221,8 @@ fn touch_instance(state: &State, event: &InstanceEvent, touched: &mut BTreeSet<A
         | InstanceEvent::Started(_)
         | InstanceEvent::BecameUnhealthy(_)
         | InstanceEvent::Crashed(_)
-        | InstanceEvent::PortsReplaced(_) => {}
+        | InstanceEvent::PortsReplaced(_)
+        | InstanceEvent::Halted(_) => {}
     }
 }
 

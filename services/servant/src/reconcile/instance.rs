@@ -216,6 +216,7 @@ impl Instance {
             Then::Leave => self.leave(actions),
             Then::Pause => {
                 self.phase = Phase::Leaving;
+                actions.push(stopped(self.spec.instance));
                 actions.push(Action::Dismiss(self.spec.instance));
             }
             Then::Again => self.phase = Phase::Waiting,

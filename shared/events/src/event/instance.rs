@@ -19,6 +19,7 @@ noun! {
         Steadied(InstanceSteadied) = "steadied" @ 1,
         Failed(InstanceFailed) = "failed" @ 1,
         PortsReplaced(InstancePortsReplaced) = "ports-replaced" @ 1,
+        Halted(InstanceHalted) = "halted" @ 1,
         Retired(InstanceRetired) = "retired" @ 1,
         Stopped(InstanceStopped) = "stopped" @ 1,
     }
@@ -38,6 +39,7 @@ impl InstanceEvent {
             Self::Steadied(event) => event.instance,
             Self::Failed(event) => event.instance,
             Self::PortsReplaced(event) => event.instance,
+            Self::Halted(event) => event.instance,
             Self::Retired(event) => event.instance,
             Self::Stopped(event) => event.instance,
         }
@@ -120,6 +122,12 @@ pub struct InstancePortsReplaced {
     pub instance: InstanceId,
     pub taken: u16,
     pub ports: BTreeMap<PortName, u16>,
+}
+
+/// Its servant stopped it, because it was itself told to end with all that it runs; it starts again with its servant.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InstanceHalted {
+    pub instance: InstanceId,
 }
 
 /// It shall run no more; its servant is told to stop it.

@@ -100,7 +100,8 @@ pub struct PortTaken {
     pub port: u16,
 }
 
-/// It was told to stop and is gone, or the servant knows nothing of it.
+/// It was told to stop and is gone, or the servant knows nothing of it; or the servant stopped it because it was itself told
+/// to end with all that it runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Stopped {
     pub instance: InstanceId,

@@ -151,6 +151,7 @@ fn instance_facts() -> Vec<InstanceEvent> {
         InstanceSteadied { instance }.into(),
         InstanceFailed { instance, stage: Stage::Build, reason: "npm ERR!".into() }.into(),
         InstancePortsReplaced { instance, taken: 20_000, ports: ports() }.into(),
+        InstanceHalted { instance }.into(),
         InstanceRetired { instance, reason: RetireReason::ServantLost }.into(),
         InstanceStopped { instance }.into(),
     ]

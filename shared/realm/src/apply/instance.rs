@@ -35,6 +35,10 @@ pub(super) fn apply(state: &mut State, event: &Event, fact: &InstanceEvent) {
             instance.enter(InstancePhase::Failed, at, Some(fact.reason.clone()));
         }),
         InstanceEvent::PortsReplaced(fact) => replace_ports(state, fact),
+        InstanceEvent::Halted(fact) => change(state, fact.instance, |instance| {
+            instance.pid = None;
+            instance.enter(InstancePhase::Placed, at, Some("its servant was stopped".into()));
+        }),
         InstanceEvent::Retired(fact) => {
             change(state, fact.instance, |instance| {
                 instance.enter(InstancePhase::Stopping, at, Some(fact.reason.to_string()));

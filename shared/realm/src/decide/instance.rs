@@ -8,7 +8,7 @@ use crate::schedule::free_ports;
 use crate::state::{Instance, State};
 use events::event::{
     Exit, InstanceBecameHealthy, InstanceBecameUnhealthy, InstanceCrashLooped, InstanceCrashed,
-    InstanceEvent, InstanceFailed, InstanceFinished, InstancePortsReplaced, InstanceStarted,
+    InstanceEvent, InstanceFailed, InstanceFinished, InstanceHalted, InstancePortsReplaced, InstanceStarted,
     InstanceSteadied, InstanceStopped,
 };
 use events::limits::TEXT_BYTES;
@@ -72,8 +72,9 @@ fn live(state: &State, id: InstanceId, instance: &Instance, news: &InstanceNews)
         InstanceNews::Steady(_) => Hearing::Redundant,
         InstanceNews::Failed(news) => failed(id, news.stage, news.reason.clone()),
         InstanceNews::PortTaken(news) => port_taken(state, id, instance, news),
-        // Assigned and yet stopped: the servant converges by itself, and says when it runs.
-        InstanceNews::Stopped(_) => Hearing::Redundant,
+        // Assigned and yet stopped: the servant ends with all that it runs. What is done stays done.
+        InstanceNews::Stopped(_) if instance.is_finished() || instance.is_halted() => Hearing::Redundant,
+        InstanceNews::Stopped(_) => fact(InstanceHalted { instance: id }).into(),
     }
 }
 

@@ -36,6 +36,11 @@ impl Instance {
         self.phase == InstancePhase::Finished
     }
 
+    /// Whether it waits to be started again with its servant or its host.
+    pub fn is_halted(&self) -> bool {
+        self.phase == InstancePhase::Placed && self.reason.is_some()
+    }
+
     /// Whether its process was never started, since its placing or a restart of its host.
     pub fn is_untouched(&self) -> bool {
         self.phase == InstancePhase::Placed && self.reason.is_none()
