@@ -36,5 +36,5 @@ lint: ## check the format and lint, with warnings denied
 
 bench: ## run the benchmarks; ONLY=name runs one
 	@scripts/bootstrap --for bench
-	cargo build --release --workspace --bins --locked
+	@$(MAKE) --no-print-directory build
 	cargo run --release --locked -p kingdom-tests --bin bench -- $(ONLY)

@@ -25,8 +25,8 @@ pub async fn measure() -> anyhow::Result<Vec<Row>> {
     let stage = Stage::start("push_to_answer", 1).await?;
     let (mut node, mut python) = (Vec::new(), Vec::new());
     for turn in 0..APPS {
-        node.push(one(&stage, &format!("node-{turn}"), NODE_APP).await?);
-        python.push(one(&stage, &format!("python-{turn}"), PYTHON_APP).await?);
+        node.push(one(&stage, "node", turn, NODE_APP).await?);
+        python.push(one(&stage, "python", turn, PYTHON_APP).await?);
     }
     stage.stop().await;
     Ok([("push_to_answer_node", node), ("push_to_answer_python", python)]
@@ -37,13 +37,14 @@ pub async fn measure() -> anyhow::Result<Vec<Row>> {
         .to_vec())
 }
 
-async fn one(stage: &Stage, app: &str, files: &[File]) -> anyhow::Result<Duration> {
+async fn one(stage: &Stage, language: &str, turn: usize, files: &[File]) -> anyhow::Result<Duration> {
+    let app = &format!("{language}-{turn}");
     let repository = stage.repository(app, files).await;
     repository.publish("v1.0.0").await;
     let began = Instant::now();
     run(stage.kingctl(&["app", "deploy", &format!("{app}@1.0.0"), "--detach"])?).await.success();
     while began.elapsed() < PATIENCE {
-        if answers(stage, app).await {
+        if answers(stage, app, language).await {
             let took = began.elapsed();
             run(stage.kingctl(&["app", "stop", app])?).await.success();
             return Ok(took);
@@ -53,10 +54,10 @@ async fn one(stage: &Stage, app: &str, files: &[File]) -> anyhow::Result<Duratio
     anyhow::bail!("{app} does not answer within {PATIENCE:?}")
 }
 
-async fn answers(stage: &Stage, app: &str) -> bool {
+async fn answers(stage: &Stage, app: &str, language: &str) -> bool {
     let instances = stage.client.query("instance.ls", json!({ "app": app })).await;
     let port =
         instances.first().and_then(|instance| instance["ports"].as_object()?.values().next()?.as_u64());
     let Some(port) = port.and_then(|port| u16::try_from(port).ok()) else { return false };
-    http::page(port).await.is_ok()
+    http::page(port).await.is_ok_and(|page| page.starts_with(language))
 }

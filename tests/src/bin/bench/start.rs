@@ -4,15 +4,27 @@
 use crate::row::{Row, Target};
 use crate::samples::Samples;
 use crate::stage::{self, Stage};
+use anyhow::ensure;
 use kingdom_tests::ports::Ports;
-use kingdom_tests::process::Process;
+use kingdom_tests::process::{Process, clean_environment};
 use rustix::process::Signal;
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
+use tokio::process::Command;
 
 const STARTS: usize = 5;
 const MOST_MS: f64 = 3000.0;
 const END_PATIENCE: Duration = Duration::from_secs(60);
+
+/// So that every `make up` finds all of it built, whatever was changed meanwhile.
+async fn build() -> anyhow::Result<()> {
+    let mut make = Command::new("make");
+    make.arg("--silent").arg(format!("--directory={}", stage::root().display())).arg("build");
+    let ended = make.env_clear().envs(clean_environment()).stdin(Stdio::null()).status().await?;
+    ensure!(ended.success(), "`make build` failed");
+    Ok(())
+}
 
 /// Measures.
 ///
@@ -31,6 +43,7 @@ pub async fn measure() -> anyhow::Result<Vec<Row>> {
         "up".to_owned(),
         format!("UP={}", flags.join(" ")),
     ];
+    build().await?;
     let mut took = Vec::new();
     for _ in 0..STARTS {
         let mut make = Process::new("make", &data, PathBuf::from("make"), &arguments);
