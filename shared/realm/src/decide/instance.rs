@@ -61,6 +61,8 @@ fn live(state: &State, id: InstanceId, instance: &Instance, news: &InstanceNews)
         InstanceNews::Unhealthy(news) => {
             fact(InstanceBecameUnhealthy { instance: id, reason: news.reason.clone() }).into()
         }
+        // Nothing ends twice without having been started in between.
+        InstanceNews::Exited(_) if instance.has_ended() => Hearing::Redundant,
         InstanceNews::Exited(news) => exited(id, news),
         InstanceNews::Looping(_) if instance.looping => Hearing::Redundant,
         InstanceNews::Looping(news) => {

@@ -36,6 +36,11 @@ impl Instance {
         self.phase == InstancePhase::Finished
     }
 
+    /// Whether its process ended by itself and was not started again yet.
+    pub fn has_ended(&self) -> bool {
+        matches!(self.phase, InstancePhase::Crashed | InstancePhase::Finished)
+    }
+
     /// Whether it waits to be started again with its servant or its host.
     pub fn is_halted(&self) -> bool {
         self.phase == InstancePhase::Placed && self.reason.is_some()

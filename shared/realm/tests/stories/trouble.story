@@ -31,6 +31,8 @@
 > report a instance.exited {"instance":"i1","pid":1,"signal":9,"uptime_ms":5000,"restart_in_ms":0}
   14 instance.crashed {"instance":"i1","pid":1,"exit":{"signal":9},"uptime_ms":5000,"restart_in_ms":0}
   verdict: "committed"
+> report a instance.exited {"instance":"i1","pid":1,"signal":9,"uptime_ms":5000,"restart_in_ms":0}
+  verdict: "redundant"
 > report a instance.started {"instance":"i1","pid":2}
   15 instance.started {"instance":"i1","pid":2}
   verdict: "committed"
