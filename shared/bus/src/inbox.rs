@@ -54,15 +54,6 @@ impl Inbox {
         Ok(info.state.last_seq)
     }
 
-    /// How many messages are stored.
-    ///
-    /// # Errors
-    /// When the stream does not answer.
-    pub async fn count(&self) -> Result<u64, InboxError> {
-        let info = patiently(|| stream::info(&self.bus, INBOX_STREAM)).await.map_err(at("read"))?;
-        Ok(info.state.count)
-    }
-
     /// Forgets all messages up to and with this sequence. Call it only with what a commit has recorded.
     ///
     /// # Errors

@@ -11,7 +11,6 @@ use crate::tail::{Course, Holes, Tail};
 use async_nats::jetstream::ErrorCode;
 use bytes::Bytes;
 use events::subject::{LOG_STREAM, LOG_SUBJECT};
-use events::{Commit, EventNumber};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -66,14 +65,6 @@ pub enum LogError {
         #[source]
         source: ApiError,
     },
-    #[error("message {sequence} of the log is no commit")]
-    NoCommit {
-        sequence: u64,
-        #[source]
-        source: events::wire::WireError,
-    },
-    #[error("commit {sequence} is missing from the log; compare it with the journals")]
-    Missing { sequence: u64 },
 }
 
 /// The commit log.
@@ -218,32 +209,6 @@ impl Log {
     pub fn tail(&self, after: u64) -> Tail {
         let course = Course { stream: LOG_STREAM, filters: Vec::new(), holes: Holes::Forbidden };
         Tail::new(&self.bus, course, after)
-    }
-
-    /// The sequence of the commit that holds an event; none when it is not written yet.
-    ///
-    /// # Errors
-    /// When the log does not answer, or holds what is no commit.
-    pub async fn seek(&self, event: EventNumber) -> Result<Option<u64>, LogError> {
-        let last = self.last_sequence().await?;
-        if last == 0 || event == 0 || self.commit(last).await?.last() < event {
-            return Ok(None);
-        }
-        let (mut low, mut high) = (1, last);
-        while low < high {
-            let middle = low + (high - low).div_ceil(2);
-            if self.commit(middle).await?.first <= event {
-                low = middle;
-            } else {
-                high = middle - 1;
-            }
-        }
-        Ok(Some(low))
-    }
-
-    async fn commit(&self, sequence: u64) -> Result<Commit, LogError> {
-        let payload = self.read(sequence).await?.ok_or(LogError::Missing { sequence })?;
-        events::wire::decode(&payload).map_err(|source| LogError::NoCommit { sequence, source })
     }
 }
 

@@ -4,7 +4,6 @@
 //! heartbeat, a cut, a jump in the consumer's own count) it is thrown away and made anew after the last message
 //! that was delivered. See ADR-13 of the NATS architecture for pull requests.
 
-use crate::api::ApiError;
 use crate::connect::{Bus, Cuts};
 use crate::{headers, retry, stream};
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull};
@@ -42,12 +41,6 @@ pub enum TailError {
          compare the stream with the journals before anything goes on"
     )]
     Shorter { stream: String, after: u64, last: u64 },
-    #[error("stream {stream} refuses to be read")]
-    Refused {
-        stream: String,
-        #[source]
-        source: ApiError,
-    },
 }
 
 /// One stored message.

@@ -6,8 +6,6 @@ mod support;
 use bus::log::{AppendError, Log};
 use bus::provision::{Limits, provision};
 use bus::tail::TailError;
-use events::event::{KingElected, KingEvent};
-use events::{Actor, Cause, Commit, Digest, Event, Fact, KingId, Timestamp};
 use std::time::{Duration, Instant};
 use support::Server;
 use tokio::time::timeout;
@@ -210,38 +208,4 @@ async fn a_full_log_refuses_and_forgets_nothing() {
     assert!(started.elapsed() < bus::log::APPEND_PATIENCE, "a refusal is told at once");
     assert_eq!((last, log.last_sequence().await.unwrap()), (5, 5));
     assert_eq!(log.read(1).await.unwrap().unwrap(), payload);
-}
-
-fn commit(first: u64, count: u64) -> Vec<u8> {
-    let king = KingId("018f0000-0000-7000-8000-000000000001".parse().unwrap());
-    let event = |id| Event {
-        id,
-        at: Timestamp(id),
-        actor: Actor::king(),
-        cause: Cause::Tick,
-        domain: "default".parse().unwrap(),
-        fact: Fact::King(KingEvent::Elected(KingElected { king, epoch: 1 })),
-    };
-    let events = (first..first + count).map(event).collect();
-    events::wire::encode(&Commit { epoch: 1, first, previous: Digest::ZERO, inbox: 0, events })
-}
-
-#[tokio::test]
-async fn an_event_is_found_by_its_number() {
-    let server = Server::start();
-    let bus = server.provisioned().await;
-    let log = Log::open(&bus).await.unwrap();
-    assert_eq!(log.seek(1).await.unwrap(), None);
-    let (mut first, mut places) = (1, vec![0]);
-    for sequence in 1..=20 {
-        let count = sequence % 3 + 1;
-        assert_eq!(log.append(commit(first, count), sequence - 1).await.unwrap(), sequence);
-        places.extend((0..count).map(|_| sequence));
-        first += count;
-    }
-    for event in 1..first {
-        let place = usize::try_from(event).unwrap();
-        assert_eq!(log.seek(event).await.unwrap(), Some(places[place]), "event {event}");
-    }
-    assert_eq!(log.seek(first).await.unwrap(), None);
 }
