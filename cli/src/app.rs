@@ -3,7 +3,7 @@
 use crate::cli::Globals;
 use crate::client::{Accepted, Client};
 use crate::failure::Failure;
-use crate::follow;
+use crate::follow::{self, Counts, Wish};
 use crate::output::{self, Format, Item, Paint};
 use crate::table::Cell;
 use crate::values::{AppVersion, Scale, parse_count, parse_duration};
@@ -102,16 +102,22 @@ impl AppCommand {
                 output::print(&format!("app {app} is there; push a version to it\n"))
             }
             Self::Deploy { target: AppVersion { app, version }, count, process, wait } => {
+                let counts = count.map_or(Counts::Any, |count| Counts::One(process.clone(), count));
                 let order = DeployApp { app: app.clone(), version, count, process };
-                change(globals, app, order.into(), &wait).await
+                change(globals, app, order.into(), counts, &wait).await
             }
             Self::Scale { app, scale: Scale { process, count }, wait } => {
+                let counts = Counts::One(process.clone(), count);
                 let order = ScaleApp { app: app.clone(), process, count };
-                change(globals, app, order.into(), &wait).await
+                change(globals, app, order.into(), counts, &wait).await
             }
             Self::Stop { app, process, wait } => {
+                let counts = match &process {
+                    Some(process) => Counts::One(Some(process.clone()), 0),
+                    None => Counts::Nothing,
+                };
                 let order = StopApp { app: app.clone(), process };
-                change(globals, app, order.into(), &wait).await
+                change(globals, app, order.into(), counts, &wait).await
             }
             Self::Remove { app, yes: false } => Err(Failure::Usage(format!(
                 "this stops {app} and forgets its versions, releases and configuration; if you mean it, add --yes"
@@ -126,13 +132,20 @@ impl AppCommand {
 }
 
 /// A command whose effect can be followed.
-async fn change(globals: &Globals, app: AppName, order: Wanted, wait: &WaitArgs) -> Result<(), Failure> {
+async fn change(
+    globals: &Globals,
+    app: AppName,
+    order: Wanted,
+    counts: Counts,
+    wait: &WaitArgs,
+) -> Result<(), Failure> {
     let client = Client::connect(globals).await?;
     let accepted = client.command(order.into()).await?;
     if wait.detach {
         return tell_accepted(globals, &app, &accepted);
     }
-    follow::until_settled(globals, &client, &app, &accepted, wait.wait).await
+    let wish = Wish { release: accepted.release, counts };
+    follow::until_settled(globals, &client, &app, accepted.event, &wish, wait.wait).await
 }
 
 fn tell_accepted(globals: &Globals, app: &AppName, accepted: &Accepted) -> Result<(), Failure> {

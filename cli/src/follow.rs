@@ -5,15 +5,15 @@
 //! nothing is lost with one of them.
 
 use crate::cli::Globals;
-use crate::client::{Accepted, Client};
+use crate::client::Client;
 use crate::failure::Failure;
 use crate::instance::address;
 use crate::logs;
 use crate::output::{self, Format, visible};
 use crate::progress::Progress;
 use anyhow::anyhow;
-use events::query::{AppItem, AppPhase, InstanceItem, InstancePhase, Question};
-use events::{AppName, EventNumber, subject};
+use events::query::{AppItem, AppPhase, InstanceItem, InstancePhase, ProcessItem, Question};
+use events::{AppName, EventNumber, ProcessName, RefusalCode, subject};
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
@@ -24,14 +24,39 @@ const GATHER: Duration = Duration::from_millis(30);
 /// Lines of output that a failure shows.
 const LAST_LINES: usize = 20;
 
-/// What an app's state means to who waits for a release.
+/// What a command wants of an app, as far as the app shows it later.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wish {
+    /// The release that a deploy made or chose.
+    pub release: Option<u32>,
+    pub counts: Counts,
+}
+
+/// The counts that a command names.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Counts {
+    /// None: whatever shall run is right.
+    Any,
+    /// So many of one process type; of `web` or the only one, if it has no name here.
+    One(Option<ProcessName>, u32),
+    /// Nothing of the whole app.
+    Nothing,
+}
+
+/// What an app's state means to who waits.
 #[derive(Debug, PartialEq)]
 enum Verdict {
-    Done,
     Going,
+    Ended(End),
+}
+
+/// How waiting ends.
+#[derive(Debug, PartialEq)]
+enum End {
+    Done,
     Failing,
-    /// Another deploy came after this one.
-    Superseded(u32),
+    /// Another command came after this one: what shall be now.
+    Superseded(String),
 }
 
 /// Waits until an app has become what a command asked for, and prints what runs.
@@ -42,12 +67,13 @@ pub async fn until_settled(
     globals: &Globals,
     client: &Client,
     app: &AppName,
-    accepted: &Accepted,
+    event: EventNumber,
+    wish: &Wish,
     limit: Duration,
 ) -> Result<(), Failure> {
     let mut progress = Progress::new(globals);
     let followed = tokio::select! {
-        followed = timeout(limit, watch(client, app, accepted, &mut progress)) => followed,
+        followed = timeout(limit, watch(client, app, event, wish, &mut progress)) => followed,
         _ = tokio::signal::ctrl_c() => {
             progress.clear();
             return Err(Failure::WaitTimedOut(format!("no longer followed, but it goes on; {}", how_to_follow(app))));
@@ -61,15 +87,14 @@ pub async fn until_settled(
             how_to_follow(app)
         )));
     };
-    let (item, verdict) = watched?;
-    match verdict {
-        Verdict::Done => tell_done(globals, client, &item, accepted.event).await,
-        Verdict::Failing => Err(explain_failure(client, &item).await),
-        Verdict::Superseded(release) => Err(Failure::Conflict(format!(
-            "another deploy of {app} came after this one: release {release} shall run now; {}",
+    let (item, end) = watched?;
+    match end {
+        End::Done => tell_done(globals, client, &item, event).await,
+        End::Failing => Err(explain_failure(client, &item).await),
+        End::Superseded(now) => Err(Failure::Conflict(format!(
+            "another command for {app} came after this one: {now}; {}",
             how_to_follow(app)
         ))),
-        Verdict::Going => unreachable!("the watch ends with a verdict"),
     }
 }
 
@@ -81,23 +106,25 @@ fn how_to_follow(app: &AppName) -> String {
 async fn watch(
     client: &Client,
     app: &AppName,
-    accepted: &Accepted,
+    event: EventNumber,
+    wish: &Wish,
     progress: &mut Progress,
-) -> Result<(AppItem, Verdict), Failure> {
-    let question =
-        Question { app: Some(app.clone()), min_event: Some(accepted.event), ..Question::default() };
+) -> Result<(AppItem, End), Failure> {
+    let question = Question { app: Some(app.clone()), min_event: Some(event), ..Question::default() };
     let subscribe = async |noun| client.bus.subscribe(&subject::events_about(noun)).await;
     let mut of_apps = subscribe("app").await.map_err(|error| anyhow!(error))?;
     let mut of_instances = subscribe("instance").await.map_err(|error| anyhow!(error))?;
     loop {
         match client.query_one::<AppItem>("app.show", &question).await {
-            Ok(item) => match judge(&item, accepted.release) {
+            Ok(item) => match judge(&item, wish) {
                 Verdict::Going => progress.show(&describe(&item)),
-                verdict @ (Verdict::Done | Verdict::Failing | Verdict::Superseded(_)) => {
-                    return Ok((item, verdict));
-                }
+                Verdict::Ended(end) => return Ok((item, end)),
             },
             Err(Failure::Failed(error)) => progress.show(&format!("{error:#}; still trying")),
+            // A King that catches up says so.
+            Err(Failure::Refused(refusal)) if refusal.code == RefusalCode::Unavailable => {
+                progress.show(&format!("{refusal}; still trying"));
+            }
             Err(
                 failure @ (Failure::Refused(_)
                 | Failure::NotFound(_)
@@ -115,16 +142,54 @@ async fn watch(
     }
 }
 
-fn judge(item: &AppItem, wanted: Option<u32>) -> Verdict {
-    match (wanted, item.release) {
-        (Some(wanted), Some(current)) if current > wanted => return Verdict::Superseded(current),
-        (Some(wanted), current) if current != Some(wanted) => return Verdict::Going,
-        (Some(_) | None, _) => {}
+fn judge(item: &AppItem, wish: &Wish) -> Verdict {
+    if let Some(now) = superseded(item, wish) {
+        return Verdict::Ended(End::Superseded(now));
+    }
+    if wish.release.is_some() && wish.release != item.release {
+        return Verdict::Going;
     }
     match item.phase {
-        AppPhase::Settled | AppPhase::New => Verdict::Done,
+        AppPhase::Settled | AppPhase::New => Verdict::Ended(End::Done),
         AppPhase::Settling => Verdict::Going,
-        AppPhase::Failing => Verdict::Failing,
+        AppPhase::Failing => Verdict::Ended(End::Failing),
+    }
+}
+
+/// What shall be now, if that is no longer what was wished for. The item reflects the command already.
+fn superseded(item: &AppItem, wish: &Wish) -> Option<String> {
+    if let (Some(wished), Some(current)) = (wish.release, item.release)
+        && current > wished
+    {
+        return Some(format!("release {current} shall run now"));
+    }
+    if wish.release.is_some() && wish.release != item.release {
+        return None;
+    }
+    match &wish.counts {
+        Counts::Any => None,
+        Counts::Nothing => {
+            item.processes.iter().find(|process| process.wanted > 0).map(|process| changed(process, 0))
+        }
+        Counts::One(name, count) => match one_process(item, name.as_ref()) {
+            Some(process) if process.wanted != *count => Some(changed(process, *count)),
+            Some(_) => None,
+            None => Some("that process type is no longer among what shall run".to_owned()),
+        },
+    }
+}
+
+fn changed(process: &ProcessItem, wished: u32) -> String {
+    format!("{} of {} shall run now, not {wished}", process.wanted, process.process)
+}
+
+/// The one that is named; or `web`, or the only one: as the King understands it.
+fn one_process<'a>(item: &'a AppItem, name: Option<&ProcessName>) -> Option<&'a ProcessItem> {
+    let named = |name: &ProcessName| item.processes.iter().find(|process| process.process == *name);
+    match (name, item.processes.as_slice()) {
+        (Some(name), _) => named(name),
+        (None, [only]) => Some(only),
+        (None, _) => named(&ProcessName::web()),
     }
 }
 
@@ -232,8 +297,7 @@ fn indent(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use events::query::ProcessItem;
-    use events::{ProcessName, Timestamp};
+    use events::Timestamp;
 
     fn app(release: Option<u32>, phase: AppPhase) -> AppItem {
         AppItem {
@@ -254,15 +318,37 @@ mod tests {
         }
     }
 
+    fn verdict(release: Option<u32>, phase: AppPhase, wished: Option<u32>, counts: Counts) -> Verdict {
+        judge(&app(release, phase), &Wish { release: wished, counts })
+    }
+
+    fn is_superseded(verdict: &Verdict) -> bool {
+        matches!(verdict, Verdict::Ended(End::Superseded(_)))
+    }
+
     #[test]
     fn done_means_this_release_and_settled() {
-        assert_eq!(judge(&app(Some(3), AppPhase::Settled), Some(3)), Verdict::Done);
-        assert_eq!(judge(&app(Some(3), AppPhase::Settling), Some(3)), Verdict::Going);
-        assert_eq!(judge(&app(Some(3), AppPhase::Failing), Some(3)), Verdict::Failing);
-        assert_eq!(judge(&app(Some(2), AppPhase::Settled), Some(3)), Verdict::Going);
-        assert_eq!(judge(&app(Some(4), AppPhase::Settled), Some(3)), Verdict::Superseded(4));
-        assert_eq!(judge(&app(Some(4), AppPhase::Settled), None), Verdict::Done);
-        assert_eq!(judge(&app(None, AppPhase::New), None), Verdict::Done);
+        let verdict = |release, phase, wished| verdict(release, phase, wished, Counts::Any);
+        assert_eq!(verdict(Some(3), AppPhase::Settled, Some(3)), Verdict::Ended(End::Done));
+        assert_eq!(verdict(Some(3), AppPhase::Settling, Some(3)), Verdict::Going);
+        assert_eq!(verdict(Some(3), AppPhase::Failing, Some(3)), Verdict::Ended(End::Failing));
+        assert_eq!(verdict(Some(2), AppPhase::Settled, Some(3)), Verdict::Going);
+        assert!(is_superseded(&verdict(Some(4), AppPhase::Settled, Some(3))));
+        assert_eq!(verdict(Some(4), AppPhase::Settled, None), Verdict::Ended(End::Done));
+        assert_eq!(verdict(None, AppPhase::New, None), Verdict::Ended(End::Done));
+    }
+
+    #[test]
+    fn done_means_the_counts_that_were_asked_for() {
+        let verdict = |counts| verdict(Some(3), AppPhase::Settled, None, counts);
+        let web = || Some(ProcessName::web());
+        assert_eq!(verdict(Counts::One(web(), 2)), Verdict::Ended(End::Done));
+        assert_eq!(verdict(Counts::One(None, 2)), Verdict::Ended(End::Done));
+        let now = "2 of web shall run now, not 5".to_owned();
+        assert_eq!(verdict(Counts::One(None, 5)), Verdict::Ended(End::Superseded(now)));
+        assert!(is_superseded(&verdict(Counts::Nothing)));
+        let worker = "worker".parse().expect("a name");
+        assert!(is_superseded(&verdict(Counts::One(Some(worker), 2))));
     }
 
     #[test]
