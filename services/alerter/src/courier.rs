@@ -76,12 +76,41 @@ impl Courier {
         }
     }
 
-    /// The log has been read to its end for the first time: what happened long ago and was never planned is not
-    /// mailed, only known. Returns how many those are.
-    pub fn caught_up(&mut self, now: Timestamp) -> usize {
-        let before = self.items.len();
-        self.keep(|item| !item.is_unplanned() || now.since(item.at) <= ANCIENT_MS);
-        before - self.items.len()
+    /// The log has been read to its end for the first time: what began and ended long ago and was never planned is
+    /// not mailed, only known. What is still open is mailed however old it is; `open` holds the first mails of those
+    /// incidents. Returns how many mails are left out.
+    pub fn caught_up(&mut self, now: Timestamp, open: &BTreeSet<Uuid>) -> usize {
+        let ancient = self.ancient(now, open);
+        self.keep(|item| !ancient.contains(&item.mail));
+        ancient.len()
+    }
+
+    /// Beginnings that are over and long past, with their ends; and ends long past of which nobody knows a beginning.
+    fn ancient(&self, now: Timestamp, open: &BTreeSet<Uuid>) -> BTreeSet<Uuid> {
+        let (mut ancient, mut begun) = (BTreeSet::new(), BTreeMap::new());
+        let threads = self.threads.iter().map(|(incident, (number, _))| (incident.as_str(), *number));
+        let threads: BTreeMap<_, _> = threads.collect();
+        for (number, item) in &self.items {
+            let incident = item.incident.as_str();
+            let old = item.is_unplanned() && now.since(item.at) > ANCIENT_MS;
+            match item.phase {
+                MailPhase::Firing => {
+                    let told = !old || open.contains(&item.mail);
+                    begun.insert(incident, told);
+                    if !told {
+                        ancient.insert(item.mail);
+                    }
+                }
+                MailPhase::Resolved => {
+                    let in_log = threads.get(incident).is_some_and(|first| first < number);
+                    let told = begun.insert(incident, false).unwrap_or(in_log || !old);
+                    if item.is_unplanned() && !told {
+                        ancient.insert(item.mail);
+                    }
+                }
+            }
+        }
+        ancient
     }
 
     /// The log shows a plan.

@@ -22,7 +22,7 @@ use events::event::{
 use events::{Event, EventNumber, Fact, InstanceId, Timestamp};
 use names::Names;
 use open::{Closing, Open};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 use words::Words;
 
@@ -83,6 +83,11 @@ impl Incidents {
         keys.into_iter().filter_map(|key| self.heal(key, now)).collect()
     }
 
+    /// The first mails of the incidents that are open.
+    pub fn open_mails(&self) -> BTreeSet<Uuid> {
+        self.open.iter().map(|(key, open)| mail_id(*key, MailPhase::Firing, open.event)).collect()
+    }
+
     fn instance(&mut self, event: &Event, fact: &InstanceEvent) -> Vec<Notice> {
         let id = fact.instance();
         let mut notices: Vec<_> = self.heal(Key::Crash(id), event.at).into_iter().collect();
@@ -112,13 +117,13 @@ impl Incidents {
         let id = crashed.instance;
         for key in [Key::CrashLoop(id), Key::Crash(id)] {
             if let Some(open) = self.open.get_mut(&key) {
-                open.crashed_again(event);
+                open.crashed_again(event, crashed);
                 return None;
             }
         }
         let (subject, body) = self.words.crashed(&self.names, event, crashed);
         let mut open = Open::new(event);
-        open.crashed_again(event);
+        open.crashed_again(event, crashed);
         Some(self.fire(Key::Crash(id), open, subject, body))
     }
 
@@ -179,12 +184,9 @@ impl Incidents {
         };
         let Some(key) = self.open.iter().find(of_it).map(|(key, _)| *key) else { return Vec::new() };
         let crash_after = self.open.remove(&key).filter(|open| open.healthy_at.is_none());
-        let Some(event) = crash_after.and_then(|open| open.last_crash) else { return Vec::new() };
-        match &event.fact {
-            Fact::Instance(InstanceEvent::Crashed(crashed)) => {
-                self.crashed(&event, crashed).into_iter().collect()
-            }
-            _ => unreachable!("only crashes are kept as crashes"),
+        match crash_after.and_then(|open| open.last_crash) {
+            Some((event, crashed)) => self.crashed(&event, &crashed).into_iter().collect(),
+            None => Vec::new(),
         }
     }
 

@@ -144,7 +144,7 @@ impl Shell {
         self.live = true;
         let notices = self.incidents.tick(now());
         notices.into_iter().for_each(|notice| self.courier.want(notice));
-        let ancient = self.courier.caught_up(now());
+        let ancient = self.courier.caught_up(now(), &self.incidents.open_mails());
         tracing::info!(mails = self.courier.len(), ancient, "has read the log");
     }
 

@@ -231,12 +231,12 @@ async fn a_death_between_sending_and_recording_is_the_only_way_to_a_second_mail(
 }
 
 #[tokio::test]
-async fn what_happened_while_no_alerter_ran_is_mailed_unless_it_is_ancient() {
+async fn what_happened_while_no_alerter_ran_is_mailed_unless_it_is_long_over() {
     let (nats, data) = (Nats::start(), tempfile::tempdir().expect("a folder"));
     let king = King::start(&nats.provisioned().await).await;
     let mut smtp = Smtp::start(&[]).await;
-    king.commits_at(placed().into_iter().chain([crashed()]), Timestamp(1_000_000)).await;
-    king.commits([lost()]).await;
+    let long_ago = placed().into_iter().chain([crashed(), healthy(), lost()]);
+    king.commits_at(long_ago, Timestamp(1_000_000)).await;
     let _alerter = Alerter::start(&nats.url, &data, &["--smtp", &smtp.url]).await;
     assert_eq!(header(&smtp.mail().await, "Subject"), "[King] FIRING servant local is lost");
     assert_eq!(kinds(&king.alerts(2).await), ["alert.planned", "alert.sent"]);

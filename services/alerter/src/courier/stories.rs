@@ -6,10 +6,13 @@ use crate::incidents::Notice;
 use events::Timestamp;
 use events::command::alert::{MailPhase, MailResult};
 use events::event::MailPlanned;
+use std::collections::BTreeSet;
 use uuid::Uuid;
 
 const PATIENCE: u64 = 3_600_000;
 const NOW: Timestamp = Timestamp(10_000_000);
+/// When what was now is ancient.
+const LATER: Timestamp = Timestamp(NOW.0 + ANCIENT_MS + 1);
 
 fn courier(recipients: &[&str]) -> Courier {
     Courier::new(recipients.iter().map(|recipient| (*recipient).to_owned()).collect(), PATIENCE)
@@ -123,7 +126,7 @@ fn a_mail_that_was_planned_by_an_earlier_life_is_sent_again_and_one_that_was_sen
         plan(&mut courier, notice);
     }
     courier.settled(second.mail);
-    assert_eq!(courier.caught_up(NOW), 0);
+    assert_eq!(courier.caught_up(NOW, &BTreeSet::new()), 0);
     assert_eq!(short(courier.next(0)), ["send 1 to a"]);
 }
 
@@ -134,9 +137,34 @@ fn what_is_long_past_and_was_never_planned_is_not_mailed_nor_is_its_end() {
     let mut end = resolved(2, "crash/i");
     end.at = Timestamp(NOW.0 + ANCIENT_MS);
     courier.want(end);
-    assert_eq!(courier.caught_up(Timestamp(NOW.0 + ANCIENT_MS + 1)), 1);
+    assert_eq!(courier.caught_up(LATER, &BTreeSet::new()), 2);
     assert_eq!(short(courier.next(0)), [""; 0]);
     assert!(courier.is_empty());
+}
+
+#[test]
+fn what_is_long_past_and_still_open_is_mailed() {
+    let mut courier = courier(&["a"]);
+    courier.want(firing(1, "crash/i"));
+    courier.want(resolved(2, "crash/i"));
+    courier.want(firing(3, "crash/i"));
+    courier.want(firing(4, "crash/j"));
+    assert_eq!(courier.caught_up(LATER, &BTreeSet::from([Uuid::from_u128(3)])), 3);
+    assert_eq!(short(courier.next(0)), ["plan 3"]);
+}
+
+#[test]
+fn an_end_long_past_is_mailed_when_its_beginning_was() {
+    let mut courier = courier(&["a"]);
+    let first = firing(1, "crash/i");
+    courier.want(first.clone());
+    plan(&mut courier, &first);
+    courier.settled(first.mail);
+    for notice in [resolved(2, "crash/i"), firing(3, "crash/i"), resolved(4, "crash/i")] {
+        courier.want(notice);
+    }
+    assert_eq!(courier.caught_up(LATER, &BTreeSet::new()), 2);
+    assert_eq!(short(courier.next(0)), ["plan 2"]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! An incident that has begun.
 
-use events::event::RetireReason;
+use events::event::{InstanceCrashed, RetireReason};
 use events::{Event, EventNumber, InstanceId, ServantId, Timestamp};
 use std::fmt;
 
@@ -34,7 +34,8 @@ pub struct Open {
     pub headline: String,
     /// Crashes since it began.
     pub crashes: u32,
-    pub last_crash: Option<Event>,
+    /// The last crash, and the event that told of it.
+    pub last_crash: Option<(Event, InstanceCrashed)>,
     /// The last event that said healthy, also when a crash came after it.
     pub last_healthy: Option<EventNumber>,
     /// Since when it is healthy.
@@ -54,9 +55,9 @@ impl Open {
         }
     }
 
-    pub(super) fn crashed_again(&mut self, event: &Event) {
+    pub(super) fn crashed_again(&mut self, event: &Event, crashed: &InstanceCrashed) {
         self.crashes += 1;
-        self.last_crash = Some(event.clone());
+        self.last_crash = Some((event.clone(), crashed.clone()));
         self.healthy_at = None;
     }
 
