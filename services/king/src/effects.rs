@@ -18,6 +18,11 @@ use std::time::Duration;
 
 /// Most events that are handed to the publisher at once.
 const PUBLISH_AT_ONCE: usize = 1024;
+/// How many between two rests while the writer is busy: each is a message of its own that the server syncs by itself, on the disk that
+/// the commits wait for. Public events may lag; commits and answers must not.
+const PUBLISH_WHILE_BUSY: usize = 64;
+/// How long the publisher then rests.
+const BUSY_REST: Duration = Duration::from_millis(100);
 /// How often worked-off messages of the inbox are forgotten.
 const PURGE_INTERVAL: Duration = Duration::from_secs(60);
 /// How often the link to NATS is looked at.
@@ -209,8 +214,13 @@ async fn publish_on(bus: &Bus, kingdom: &Kingdom, metrics: &Metrics) -> Result<(
         {
             batch.extend_from_slice(&more?);
         }
-        let last = publisher.publish(&batch).await?;
-        metrics.published_event_number.set(last);
+        for part in batch.chunks(PUBLISH_WHILE_BUSY) {
+            let last = publisher.publish(part).await?;
+            metrics.published_event_number.set(last);
+            if kingdom.is_busy() {
+                tokio::time::sleep(BUSY_REST).await;
+            }
+        }
     }
 }
 

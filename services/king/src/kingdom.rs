@@ -10,9 +10,15 @@ use events::{Event, EventNumber};
 use realm::State;
 use realm::project::{self, ViewKey};
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
+
+/// A commit with so many events was collected while the one before was in flight: the writer is busy.
+const BUSY_EVENTS: usize = 32;
+/// For how long one such commit counts, in milliseconds.
+const BUSY_MS: u64 = 50;
 
 /// The confirmed state. Cheap to clone; all clones are the same.
 #[derive(Clone)]
@@ -25,6 +31,9 @@ struct Shared {
     feed: Feed,
     stale: Mutex<BTreeSet<ViewKey>>,
     stale_grew: Notify,
+    /// When the writer was last seen to be busy, in milliseconds since `started`; 0 for never.
+    busy_ms: AtomicU64,
+    started: Instant,
     metrics: Arc<Metrics>,
 }
 
@@ -37,6 +46,8 @@ impl Kingdom {
                 feed,
                 stale: Mutex::new(BTreeSet::new()),
                 stale_grew: Notify::new(),
+                busy_ms: AtomicU64::new(0),
+                started: Instant::now(),
                 metrics,
             }),
         }
@@ -84,6 +95,9 @@ impl Kingdom {
             }
             state.inbox = state.inbox.max(inbox);
         }
+        if events.len() >= BUSY_EVENTS {
+            self.shared.busy_ms.store(self.elapsed_ms(), Ordering::Relaxed);
+        }
         self.shared.feed.push(sequence, bytes, events.clone());
         self.measure(sequence);
         if !keys.is_empty() {
@@ -99,6 +113,16 @@ impl Kingdom {
         metrics.epoch.set(epoch);
         metrics.inbox_sequence.set(inbox);
         metrics.event_number.set(event);
+    }
+
+    /// Whether the writer has just had more to do than it could do at once. What can wait shall wait then.
+    pub(crate) fn is_busy(&self) -> bool {
+        let busy_ms = self.shared.busy_ms.load(Ordering::Relaxed);
+        busy_ms > 0 && self.elapsed_ms() < busy_ms + BUSY_MS
+    }
+
+    fn elapsed_ms(&self) -> u64 {
+        u64::try_from(self.shared.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// The views to write anew; waits until there is one.
