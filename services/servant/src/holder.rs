@@ -13,15 +13,17 @@ mod orphans;
 use crate::spool::{SpoolLimits, SpoolWriter};
 use child::{Child, Progress};
 use connection::Connection;
+use events::Timestamp;
 use events::subject::Output;
 use runs::Runs;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{getpid, set_child_subreaper, setsid};
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::time::Duration;
 use words::{Order, Said, StartOrder, Told};
 
 /// The socket in the folder of an instance.
@@ -30,8 +32,8 @@ pub const SOCKET: &str = "holder.sock";
 pub const LOCK: &str = "holder.lock";
 /// How often orphans of a running instance are reaped, and the folder is looked for.
 const LOOK_MS: i64 = 5000;
-/// How often the end of what is left of an instance is looked at.
-const ENDING_MS: i64 = 2;
+/// How often the end of a run that could not be recorded is tried to be recorded again.
+const RECORD_AGAIN_MS: i64 = 200;
 /// At most this often the Servant is told of new lines.
 const TELL_MS: u64 = 10;
 
@@ -60,6 +62,8 @@ struct Holder {
     listener: UnixListener,
     servant: Option<Connection>,
     child: Option<Child>,
+    /// An end that the disk has not taken yet: it is told only when it has.
+    unrecorded: Option<(Timestamp, child::End, Told)>,
     spools: [SpoolWriter; 2],
     runs: Runs,
     is_wanted: bool,
@@ -81,6 +85,7 @@ impl Holder {
             listener,
             servant: None,
             child: None,
+            unrecorded: None,
             spools: [open(Output::Stdout)?, open(Output::Stderr)?],
             runs: Runs::open(Path::new("."))?,
             is_wanted: true,
@@ -97,9 +102,10 @@ impl Holder {
     fn turn(&mut self) -> io::Result<()> {
         self.wait()?;
         self.accept()?;
-        self.hear()?;
+        self.hear();
         self.drain();
         self.look_at_child()?;
+        self.record_end();
         self.look_at_folder();
         self.tell_lines();
         if let Some(servant) = &mut self.servant
@@ -127,9 +133,12 @@ impl Holder {
     }
 
     fn timeout_ms(&self) -> i64 {
-        let is_ending = self.child.as_ref().is_some_and(Child::is_ending);
-        let ending = if is_ending { ENDING_MS } else { LOOK_MS };
-        if self.has_untold_lines { ending.min(TELL_MS as i64) } else { ending }
+        let look = self.child.as_ref().and_then(Child::look_in);
+        // Rounded up: what is due in less than a millisecond is not spun for.
+        let look = look.map(|look| i64::try_from(look.as_millis()).map_or(LOOK_MS, |ms| ms + 1));
+        let record = self.unrecorded.is_some().then_some(RECORD_AGAIN_MS);
+        let lines = self.has_untold_lines.then_some(TELL_MS as i64);
+        [look, record, lines].into_iter().flatten().fold(LOOK_MS, i64::min)
     }
 
     fn accept(&mut self) -> io::Result<()> {
@@ -149,45 +158,60 @@ impl Holder {
         Ok(())
     }
 
-    fn hear(&mut self) -> io::Result<()> {
+    fn hear(&mut self) {
         let Some(servant) = &mut self.servant else {
-            return Ok(());
+            return;
         };
         let (orders, is_open) = servant.hear();
         if !is_open {
             self.servant = None;
         }
-        orders.into_iter().try_for_each(|order| self.obey(order))
+        orders.into_iter().for_each(|order| self.obey(order));
     }
 
-    fn obey(&mut self, order: Order) -> io::Result<()> {
+    fn obey(&mut self, order: Order) {
         match order {
-            Order::Start(order) if self.child.is_none() => self.start(&order)?,
-            Order::Start(_) => {
-                self.say(&Said::StartFailed { reason: "it runs already".into(), passing: false })
-            }
-            Order::Signal(told) => {
+            Order::Start(order) if self.is_idle() => self.start(&order),
+            // It was asked for twice: it runs, and there is never a second one.
+            Order::Start(_) => match self.runs.state().run {
+                Some(run) if self.child.is_some() => self.say(&Said::Started(run)),
+                Some(_) | None => {
+                    let reason = "the end of the last run is not recorded yet".to_owned();
+                    self.say(&Said::StartFailed { reason, passing: true });
+                }
+            },
+            Order::Signal(order) => {
                 if let Some(child) = &mut self.child {
-                    child.signal(told);
+                    child.signal(order.told, order.grace_ms.map(Duration::from_millis));
                 }
             }
-            Order::Leave if self.child.is_none() => {
+            Order::Leave if self.is_idle() => {
                 self.say(&Said::Left);
                 self.is_wanted = false;
             }
             // The Servant lets go only what has ended.
             Order::Leave => self.say(&Said::State(self.runs.state())),
         }
-        Ok(())
     }
 
-    fn start(&mut self, order: &StartOrder) -> io::Result<()> {
+    /// Nothing runs, and nothing is owed of what ran.
+    fn is_idle(&self) -> bool {
+        self.child.is_none() && self.unrecorded.is_none()
+    }
+
+    fn start(&mut self, order: &StartOrder) {
         match Child::start(order) {
-            Ok(child) => {
-                let run = self.runs.record_start(child.pid())?;
-                self.child = Some(child);
-                self.say(&Said::Started(run));
-            }
+            Ok(child) => match self.runs.record_start(child.pid()) {
+                Ok(run) => {
+                    self.child = Some(child);
+                    self.say(&Said::Started(run));
+                }
+                Err(error) => {
+                    child.abandon();
+                    let reason = format!("its start could not be recorded, so it was killed: {error}");
+                    self.say(&Said::StartFailed { reason, passing: true });
+                }
+            },
             Err(error) => {
                 let passing = child::is_passing(&error);
                 let program = order.arguments.first().map_or("", String::as_str);
@@ -196,7 +220,6 @@ impl Holder {
                 self.say(&Said::StartFailed { reason, passing });
             }
         }
-        Ok(())
     }
 
     fn drain(&mut self) {
@@ -214,9 +237,10 @@ impl Holder {
             return Ok(());
         };
         match child.progress()? {
-            Progress::Lives => Ok(()),
+            Progress::Lives => {}
             Progress::Ended(end, told) => self.finish(end, told),
         }
+        Ok(())
     }
 
     /// An instance whose folder was deleted can never be found again: it is ended, and its holder with it.
@@ -226,22 +250,33 @@ impl Holder {
             return;
         }
         match &mut self.child {
-            Some(child) => child.signal(Told::Kill),
+            Some(child) => child.signal(Told::Kill, None),
             None => self.is_wanted = false,
         }
     }
 
     /// Everything of the child is gone: what it left in the pipes is spooled, then its end is recorded, then told.
-    fn finish(&mut self, end: child::End, told: Told) -> io::Result<()> {
+    fn finish(&mut self, end: child::End, told: Told) {
         self.drain();
         for spool in &mut self.spools {
             spool.finish(service::clock::now());
             self.has_untold_lines |= spool.flush();
         }
         self.child = None;
-        let exit = self.runs.record_exit(end.code, end.signal, told)?;
-        self.say(&Said::Exited(exit));
-        Ok(())
+        self.unrecorded = Some((service::clock::now(), end, told));
+    }
+
+    fn record_end(&mut self) {
+        let Some((at, end, told)) = self.unrecorded else {
+            return;
+        };
+        match self.runs.record_exit(at, end.code, end.signal, told) {
+            Ok(exit) => {
+                self.unrecorded = None;
+                self.say(&Said::Exited(exit));
+            }
+            Err(error) => note(&format!("the end of a run could not be recorded, trying again: {error}")),
+        }
     }
 
     fn tell_lines(&mut self) {
@@ -260,6 +295,11 @@ impl Holder {
             servant.say(said);
         }
     }
+}
+
+/// Writes to `holder.log`. On a full disk there is nobody to tell.
+fn note(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// A holder that was started by hand locks its folder itself.

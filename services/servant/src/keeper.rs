@@ -8,7 +8,7 @@ mod sweep;
 pub use folder::InstanceFolder;
 pub use sweep::sweep;
 
-use crate::holder::words::{Exit, Order, Said, StartOrder, State, Told};
+use crate::holder::words::{Exit, Order, Said, SignalOrder, StartOrder, State, Told};
 use crate::holder::{LOCK, runs};
 use crate::spec::INSTANCE_VARIABLE;
 use events::InstanceId;
@@ -92,9 +92,9 @@ impl Keeper {
         Ok(())
     }
 
-    /// Signals the group of an instance.
-    pub async fn signal(&mut self, instance: InstanceId, told: Told) {
-        self.order(instance, Order::Signal(told)).await;
+    /// Signals the group of an instance, which its holder kills by itself when the grace is over.
+    pub async fn signal(&mut self, instance: InstanceId, told: Told, grace_ms: Option<u64>) {
+        self.order(instance, Order::Signal(SignalOrder { told, grace_ms })).await;
     }
 
     /// Lets the holder go; says whether there is one, which will say that it left.
@@ -140,23 +140,21 @@ impl Keeper {
     }
 }
 
-/// What is recorded of an instance without a holder. What its holder left behind, if it was killed, is swept away.
+/// What is recorded of an instance without a holder. What its holder left behind, if it was killed, is swept away,
+/// whatever is recorded: a holder may be killed after it has started a process and before it has said so anywhere.
 async fn unheld(folder: &InstanceFolder, boot: &str) -> io::Result<State> {
     let mut state = runs::read(&folder.path)?;
-    let Some(run) = state.run.clone().filter(|_| state.exit.is_none()) else {
+    let open = state.run.clone().filter(|_| state.exit.is_none());
+    let main = open.as_ref().filter(|run| run.boot == boot).map(|run| (run.pid, run.start_ticks));
+    let mark = format!("{INSTANCE_VARIABLE}={}", folder.instance);
+    tokio::task::spawn_blocking(move || sweep(&mark, main)).await.map_err(io::Error::other)??;
+    let Some(run) = open else {
         return Ok(state);
     };
     if run.boot != boot {
-        // The host was started anew: nothing of it runs, and nobody is to blame.
+        // The host was started anew: nobody is to blame.
         return Ok(State::default());
     }
-    let mark = format!("{INSTANCE_VARIABLE}={}", folder.instance);
-    tokio::task::spawn_blocking({
-        let run = run.clone();
-        move || sweep(&mark, Some((run.pid, run.start_ticks)))
-    })
-    .await
-    .map_err(io::Error::other)??;
     let at = service::clock::now();
     let (code, signal) = (None, Some(9));
     state.exit = Some(Exit {

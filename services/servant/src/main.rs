@@ -23,6 +23,8 @@ fn main() -> ExitCode {
 #[tokio::main]
 async fn serve(args: &Args) -> Result<()> {
     service::telemetry::init("servant", &args.common)?;
+    // Each holder has a connection: many instances need many files.
+    service::files::raise_limit();
     let shutdown = Shutdown::on_signal().context("signals cannot be listened to")?;
     let servant = Servant::open(args).await?;
     servant.run(shutdown).await

@@ -55,7 +55,7 @@ impl Reconciler {
         match input {
             Input::Known { spec, adopted, looping } => self.know(now, *spec, adopted, looping, &mut actions),
             Input::Assigned { specs, broken } => self.assign(now, specs, &broken, &mut actions),
-            Input::ReleaseReady(key) => self.release_ready(now, &key, &mut actions),
+            Input::ReleaseReady(key) => self.release_ready(&key, &mut actions),
             Input::ReleaseFailed { key, stage, reason } => {
                 self.releases.remove(&key);
                 for instance in self.instances.values_mut().filter(|instance| instance.spec.key == key) {
@@ -64,7 +64,7 @@ impl Reconciler {
             }
             Input::Tick => self.tick(now, &mut actions),
             Input::End => self.end(now, &mut actions),
-            Input::Gone(id) => self.gone(now, id, &mut actions),
+            Input::Gone(id) => self.gone(id, &mut actions),
             Input::Started { instance, pid } => {
                 self.with(instance, |it| it.started(now, pid, &mut actions));
             }
@@ -75,11 +75,11 @@ impl Reconciler {
                     self.releases.remove(&gone.spec.key);
                 }
                 self.with(instance, |it| it.start_failed(now, trouble, &mut actions));
-                self.restart(now, instance, &mut actions);
+                self.restart(instance, &mut actions);
             }
             Input::Exited { instance, exit } => {
                 self.with(instance, |it| it.exited(now, &exit, &mut actions));
-                self.restart(now, instance, &mut actions);
+                self.restart(instance, &mut actions);
             }
             Input::Passed { instance, run } => {
                 self.with(instance, |it| it.passed(now, run, &mut actions));
@@ -123,7 +123,7 @@ impl Reconciler {
         let mut instance = Instance::new(spec);
         instance.adopt(now, adopted, looping, actions);
         self.instances.insert(id, instance);
-        self.restart(now, id, actions);
+        self.restart(id, actions);
     }
 
     fn assign(&mut self, now: Moment, specs: Vec<Spec>, broken: &[InstanceId], actions: &mut Vec<Action>) {
@@ -146,7 +146,7 @@ impl Reconciler {
                 Some(instance) => instance.change(now, spec, actions),
                 None => drop(self.instances.insert(id, Instance::new(spec))),
             }
-            self.restart(now, id, actions);
+            self.restart(id, actions);
         }
         self.forget_releases();
     }
@@ -157,17 +157,17 @@ impl Reconciler {
         self.releases.retain(|key, _| used.contains(key));
     }
 
-    fn release_ready(&mut self, now: Moment, key: &ReleaseKey, actions: &mut Vec<Action>) {
+    fn release_ready(&mut self, key: &ReleaseKey, actions: &mut Vec<Action>) {
         if let Some(release) = self.releases.get_mut(key) {
             *release = Release::Ready;
         }
         for instance in self.instances.values_mut().filter(|instance| instance.spec.key == *key) {
-            instance.release_ready(now, actions);
+            instance.release_ready(actions);
         }
     }
 
     /// Starts what waits to be started, preparing its release first where that is needed.
-    fn restart(&mut self, now: Moment, id: InstanceId, actions: &mut Vec<Action>) {
+    fn restart(&mut self, id: InstanceId, actions: &mut Vec<Action>) {
         let Some(instance) = self.instances.get_mut(&id).filter(|instance| instance.is_waiting()) else {
             return;
         };
@@ -175,7 +175,7 @@ impl Reconciler {
             return;
         }
         match self.releases.get(&instance.spec.key) {
-            Some(Release::Ready) => instance.release_ready(now, actions),
+            Some(Release::Ready) => instance.release_ready(actions),
             Some(Release::Preparing) => {}
             None => {
                 self.releases.insert(instance.spec.key.clone(), Release::Preparing);
@@ -189,7 +189,7 @@ impl Reconciler {
         for id in ids {
             let settings = self.settings;
             self.with(id, |it| it.tick(now, &settings, actions));
-            self.restart(now, id, actions);
+            self.restart(id, actions);
         }
     }
 
@@ -200,11 +200,11 @@ impl Reconciler {
         }
     }
 
-    fn gone(&mut self, now: Moment, id: InstanceId, actions: &mut Vec<Action>) {
+    fn gone(&mut self, id: InstanceId, actions: &mut Vec<Action>) {
         match self.instances.get_mut(&id).filter(|instance| instance.is_leaving()) {
             Some(instance) if instance.wish == Wish::Run && !self.is_ending => {
                 instance.wait_again();
-                self.restart(now, id, actions);
+                self.restart(id, actions);
             }
             Some(_) => {
                 self.instances.remove(&id);

@@ -118,6 +118,46 @@ async fn an_exit_while_the_servant_is_away_is_reported_once_and_repaired() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_exit_that_was_found_at_a_start_is_not_reported_at_the_next() {
+    let mut kingdom = Kingdom::with_servant(&[]).await;
+    let mut process = script("exec sleep 1000");
+    process.restart = Restart::Never;
+    let release = kingdom.release(1, &[("x", "x")], process).await;
+    let one = instance(&release);
+    kingdom.assign(&[&release], &[&one]).await;
+    let heard = kingdom.wait("it is ready", |heard| heard.is_ready(one.instance)).await;
+    let pid = heard.pids(one.instance)[0];
+    kingdom.kill_servant();
+    signal(pid, "KILL");
+    until("it is gone", || !lives(pid)).await;
+    let is_exit = |news: &InstanceNews| matches!(news, InstanceNews::Exited(_));
+    kingdom.start_servant();
+    kingdom.wait("its end is told", |heard| heard.of(one.instance).iter().any(is_exit)).await;
+    kingdom.kill_servant();
+    kingdom.start_servant();
+    // What is found at a start is reported before anything new is.
+    let two = instance(&release);
+    kingdom.assign(&[&release], &[&one, &two]).await;
+    let heard = kingdom.wait("another is ready", |heard| heard.is_ready(two.instance)).await;
+    assert_eq!(heard.of(one.instance).iter().filter(|news| is_exit(news)).count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_told_to_end_is_killed_in_time_even_without_the_servant() {
+    let mut kingdom = Kingdom::with_servant(&[]).await;
+    let mut process = script("trap 'echo told' TERM; while true; do sleep 0.05; done");
+    process.stop_grace_ms = 500;
+    let release = kingdom.release(1, &[("x", "x")], process).await;
+    let one = instance(&release);
+    kingdom.assign(&[&release], &[&one]).await;
+    kingdom.wait("it is ready", |heard| heard.is_ready(one.instance)).await;
+    kingdom.assign(&[], &[]).await;
+    kingdom.lines(one.instance, "stdout", 1).await;
+    kingdom.kill_servant();
+    until("all of it is gone", || processes_of(one.instance).is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_killed_holder_leaves_no_copy_and_its_instance_comes_back() {
     let mut kingdom = Kingdom::with_servant(&[]).await;
     let escaping = "setsid sleep 1000 & sleep 1000";
@@ -126,14 +166,18 @@ async fn a_killed_holder_leaves_no_copy_and_its_instance_comes_back() {
     kingdom.assign(&[&release], &[&one]).await;
     let heard = kingdom.wait("it is started", |heard| !heard.pids(one.instance).is_empty()).await;
     let first = heard.pids(one.instance)[0];
-    for round in 1..=2 {
+    for round in 1..=3 {
         let before = processes_of(one.instance);
         let holder = holder_of(&kingdom, one.instance);
-        if round == 2 {
+        if round >= 2 {
             kingdom.kill_servant();
         }
         signal(holder, "KILL");
-        if round == 2 {
+        if round == 3 {
+            // As if it had been killed before it could record what it started.
+            std::fs::remove_file(kingdom.instance_folder(one.instance).join("runs")).unwrap();
+        }
+        if round >= 2 {
             kingdom.start_servant();
         }
         kingdom.wait("it runs again", |heard| heard.pids(one.instance).len() == round + 1).await;

@@ -28,8 +28,9 @@ async fn a_servant_that_the_king_refuses_ends_and_says_why() {
         News::Servant(ServantNews::Register(_)) => Verdict::Refused(Refusal {
             code: RefusalCode::Conflict,
             field: "name".into(),
-            rule: "\"one\" is held by another servant".into(),
-            fix: "choose another name".into(),
+            rule: "the name \"one\" is held by the servant 7".into(),
+            fix: "start this servant with another --name, or remove the other with `kingctl servant remove`"
+                .into(),
         }),
         News::Servant(_) | News::Instance(_) => Verdict::Committed,
     })
@@ -38,7 +39,7 @@ async fn a_servant_that_the_king_refuses_ends_and_says_why() {
     let output = tokio::task::spawn_blocking(|| servant.wait_with_output()).await.unwrap().unwrap();
     let message = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1));
-    assert!(message.contains("held by another servant") && message.contains("--name"), "{message}");
+    assert!(message.contains("is held by the servant 7") && message.contains("another --name"), "{message}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ use super::words::{StartOrder, Told};
 use events::subject::Output;
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitStatus, kill_process_group, pidfd_open, test_kill_process_group,
+    Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, kill_process_group, pidfd_open, test_kill_process_group,
 };
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -17,6 +17,9 @@ use std::time::{Duration, Instant};
 const DRAIN_BYTES: usize = 1 << 20;
 /// How long pipes that a stranger holds open are waited for once everything was killed.
 const STRANGERS: Duration = Duration::from_millis(500);
+/// How often the end of what is left of an instance is looked at: at first, and when it takes long.
+const ENDING: Duration = Duration::from_millis(2);
+const LONG_ENDING: Duration = Duration::from_millis(50);
 /// A larger pipe lets a fast writer run on while the holder writes.
 const PIPE_BYTES: usize = 1 << 20;
 
@@ -39,8 +42,10 @@ pub struct Child {
     pipes: [Option<OwnedFd>; 2],
     told: Told,
     /// Set when the main process has ended: what it left is being cleaned up.
-    end: Option<End>,
+    end: Option<(End, Instant)>,
     killed_at: Option<Instant>,
+    /// When it has had its time to end by itself.
+    kill_at: Option<Instant>,
 }
 
 /// Whether the same start may work later.
@@ -68,24 +73,37 @@ impl Child {
             .stderr(Stdio::piped())
             .spawn()?;
         let pid = Pid::from_child(&child);
-        let stdout = child.stdout.take().map(OwnedFd::from);
-        let stderr = child.stderr.take().map(OwnedFd::from);
-        for pipe in [&stdout, &stderr].into_iter().flatten() {
+        let pipes = [child.stdout.take().map(OwnedFd::from), child.stderr.take().map(OwnedFd::from)];
+        // What runs and cannot be held must not stay.
+        Self::hold(pid, pipes).inspect_err(|_| abandon(pid))
+    }
+
+    fn hold(pid: Pid, pipes: [Option<OwnedFd>; 2]) -> io::Result<Self> {
+        for pipe in pipes.iter().flatten() {
             rustix::io::ioctl_fionbio(pipe, true)?;
             // A smaller pipe is only slower.
             let _ = rustix::pipe::fcntl_setpipe_size(pipe, PIPE_BYTES);
         }
         // From here its status is reaped by `orphans::reap`, so the number stays ours until then.
         let exit = pidfd_open(pid, PidfdFlags::empty())?;
-        Ok(Self { pid, exit, pipes: [stdout, stderr], told: Told::Nothing, end: None, killed_at: None })
+        let (told, end, killed_at, kill_at) = (Told::Nothing, None, None, None);
+        Ok(Self { pid, exit, pipes, told, end, killed_at, kill_at })
+    }
+
+    /// Ends it at once, for good: nothing of it is left when this returns.
+    pub fn abandon(self) {
+        abandon(self.pid);
     }
 
     pub fn pid(&self) -> u32 {
         self.pid.as_raw_nonzero().get().unsigned_abs()
     }
 
-    pub fn is_ending(&self) -> bool {
-        self.end.is_some()
+    /// When it must be looked at again, if it must: seldomer the longer it takes.
+    pub fn look_in(&self) -> Option<Duration> {
+        let ending = self.end.map(|(_, at)| (at.elapsed() / 4).clamp(ENDING, LONG_ENDING));
+        let grace = self.kill_at.map(|at| at.saturating_duration_since(Instant::now()));
+        ending.into_iter().chain(grace).min()
     }
 
     /// What to wait for.
@@ -94,12 +112,16 @@ impl Child {
         self.pipes.iter().flatten().map(AsFd::as_fd).chain(exit)
     }
 
-    /// Signals the whole group; what left the group too when it is a kill.
-    pub fn signal(&mut self, told: Told) {
+    /// Signals the whole group; what left the group too when it is a kill. What is told to terminate and has not within
+    /// its grace is killed.
+    pub fn signal(&mut self, told: Told, grace: Option<Duration>) {
         self.told = self.told.max(told);
         match told {
             Told::Nothing => {}
-            Told::Terminate => self.signal_group(Signal::TERM),
+            Told::Terminate => {
+                self.kill_at = self.kill_at.or_else(|| Instant::now().checked_add(grace?));
+                self.signal_group(Signal::TERM);
+            }
             Told::Kill => self.kill(),
         }
     }
@@ -110,6 +132,7 @@ impl Child {
     }
 
     fn kill(&mut self) {
+        self.kill_at = None;
         self.signal_group(Signal::KILL);
         self.killed_at.get_or_insert_with(Instant::now);
     }
@@ -139,14 +162,17 @@ impl Child {
 
     /// Reaps, and once the main process has ended cleans up after it.
     pub fn progress(&mut self) -> io::Result<Progress> {
+        if self.kill_at.is_some_and(|at| at <= Instant::now()) {
+            self.signal(Told::Kill, None);
+        }
         if let Some(status) = orphans::reap(self.pid)? {
-            self.end = Some(end_of(status));
+            self.end = Some((end_of(status), Instant::now()));
             // Those that left the group have not heard of the end yet.
             if self.told == Told::Terminate {
                 orphans::signal(&orphans::children()?, Signal::TERM);
             }
         }
-        let Some(end) = self.end else {
+        let Some((end, _)) = self.end else {
             return Ok(Progress::Lives);
         };
         let left = orphans::children()?;
@@ -164,6 +190,25 @@ impl Child {
     /// Nothing of the instance lives, and yet a pipe is open: a stranger holds it, who is given a moment.
     fn is_too_late(&mut self) -> bool {
         self.killed_at.get_or_insert_with(Instant::now).elapsed() >= STRANGERS
+    }
+}
+
+/// Kills a child with its group and with all that it has left behind, and reaps them.
+fn abandon(main: Pid) {
+    // The group is its own from before it began to run.
+    let _ = kill_process_group(main, Signal::KILL);
+    loop {
+        let left = match orphans::children() {
+            Ok(left) if left.is_empty() => return,
+            Ok(left) => left,
+            // Without the list, at least the one that is known.
+            Err(_) => vec![main],
+        };
+        orphans::signal(&left, Signal::KILL);
+        match rustix::process::wait(WaitOptions::empty()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(_) => return,
+        }
     }
 }
 

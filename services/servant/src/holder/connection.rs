@@ -38,7 +38,7 @@ impl Connection {
             match serde_json::from_slice(&line) {
                 Ok(order) => orders.push(order),
                 // Written to holder.log: both ends are the same program, unless it was replaced meanwhile.
-                Err(error) => eprintln!("an order that cannot be read: {error}"),
+                Err(error) => super::note(&format!("an order that cannot be read: {error}")),
             }
         }
         (orders, is_open && self.input.len() <= BUFFER_BYTES)

@@ -3,6 +3,7 @@
 
 use super::words::{Exit, Run, State, Told};
 use crate::host;
+use events::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -90,9 +91,14 @@ impl Runs {
     ///
     /// # Errors
     /// When the file cannot be written or synced.
-    pub fn record_exit(&mut self, code: Option<i32>, signal: Option<i32>, told: Told) -> io::Result<Exit> {
+    pub fn record_exit(
+        &mut self,
+        at: Timestamp,
+        code: Option<i32>,
+        signal: Option<i32>,
+        told: Told,
+    ) -> io::Result<Exit> {
         let run = self.state.run.as_ref().expect("an exit follows a start");
-        let at = service::clock::now();
         let exit = Exit { run: run.run, pid: run.pid, code, signal, at, uptime_ms: at.since(run.at), told };
         self.append(&exit)?;
         self.file.sync_data()?;
@@ -103,7 +109,13 @@ impl Runs {
     fn append(&mut self, line: &impl Serialize) -> io::Result<()> {
         let mut bytes = serde_json::to_vec(line)?;
         bytes.push(b'\n');
-        self.file.write_all(&bytes)
+        let length = self.file.metadata()?.len();
+        let written = self.file.write_all(&bytes);
+        if written.is_err() {
+            // The next line must not be joined to half of this one.
+            self.file.set_len(length)?;
+        }
+        written
     }
 }
 

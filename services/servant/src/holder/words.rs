@@ -12,7 +12,7 @@ pub enum Order {
     /// Start the process; only when none runs.
     Start(StartOrder),
     /// Signal the whole group.
-    Signal(Told),
+    Signal(SignalOrder),
     /// End: only when nothing runs.
     Leave,
 }
@@ -24,6 +24,16 @@ pub struct StartOrder {
     /// The whole environment.
     pub environment: BTreeMap<String, String>,
     pub directory: PathBuf,
+}
+
+/// How to end.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SignalOrder {
+    #[serde(flatten)]
+    pub told: Told,
+    /// How long after SIGTERM the holder sends SIGKILL by itself: the Servant may be gone by then.
+    #[serde(default)]
+    pub grace_ms: Option<u64>,
 }
 
 /// How an instance was told to end.

@@ -3,7 +3,7 @@
 use crate::holder::words::{Exit, Told};
 use crate::spec::{HealthTarget, ReleaseKey, Spec};
 use events::InstanceId;
-use events::report::{InstanceNews, Stage};
+use events::report::{Exited, InstanceNews, Stage};
 
 /// Milliseconds on a clock that never goes back; from where does not matter.
 pub type Moment = u64;
@@ -100,6 +100,11 @@ pub enum StartTrouble {
 pub enum Action {
     /// Durably, before what follows.
     Report(InstanceNews),
+    /// The same, with the run that has ended: once reported, it is not reported again.
+    ReportExit {
+        news: Exited,
+        run: u64,
+    },
     /// Fetch, unpack and build the release of this instance.
     Prepare(Box<Spec>),
     /// Probe its ports and start its process, with a holder if it has none.

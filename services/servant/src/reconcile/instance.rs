@@ -13,6 +13,8 @@ use events::report::{
 
 /// How long the King is given to send other ports before the old ones are tried again.
 const PORT_RETRY_MS: u64 = 10_000;
+/// How long a kill may take before it is ordered again: the order may have been lost with its holder's connection.
+const KILL_AGAIN_MS: u64 = 5000;
 /// How long a start that may work later is put off.
 const START_RETRY_MS: u64 = 1000;
 
@@ -46,7 +48,7 @@ enum Phase {
     /// It was told to end.
     Ending {
         then: Then,
-        kill_at: Option<Moment>,
+        kill_at: Moment,
     },
     /// It will be started then.
     Backoff(Moment),
@@ -125,13 +127,13 @@ impl Instance {
                 let steady = health.healthy_since.filter(|_| self.crashes.is_looping);
                 health.deadline().into_iter().chain(steady.map(|since| since + settings.steady_ms)).min()
             }
-            Phase::Ending { kill_at, .. } => *kill_at,
+            Phase::Ending { kill_at, .. } => Some(*kill_at),
             Phase::Backoff(at) | Phase::PortTaken(at) => Some(*at),
             Phase::Waiting | Phase::Starting { .. } | Phase::Resting | Phase::Leaving => None,
         }
     }
 
-    pub fn release_ready(&mut self, _now: Moment, actions: &mut Vec<Action>) {
+    pub fn release_ready(&mut self, actions: &mut Vec<Action>) {
         if self.is_waiting() && self.wish == Wish::Run {
             self.phase = Phase::Starting { is_outdated: false };
             actions.push(Action::Start(Box::new(self.spec.clone())));
@@ -146,8 +148,16 @@ impl Instance {
     }
 
     pub fn started(&mut self, now: Moment, pid: u32, actions: &mut Vec<Action>) {
-        let Phase::Starting { is_outdated } = self.phase else {
-            return;
+        let is_outdated = match self.phase {
+            Phase::Starting { is_outdated } => is_outdated,
+            // The order was taken for lost, and was not.
+            Phase::Backoff(_) => false,
+            Phase::Waiting
+            | Phase::Running(_)
+            | Phase::Ending { .. }
+            | Phase::PortTaken(_)
+            | Phase::Resting
+            | Phase::Leaving => return,
         };
         self.report(Started { instance: self.spec.instance, pid }, actions);
         self.begin_run(now);
@@ -198,6 +208,8 @@ impl Instance {
 
     pub fn exited(&mut self, now: Moment, exit: &Exit, actions: &mut Vec<Action>) {
         let healthy_ms = match &self.phase {
+            // A Servant of before had told it to end: that is no crash.
+            Phase::Running(_) if exit.told != Told::Nothing => return self.ended(now, Then::Again, actions),
             Phase::Running(health) => health.healthy_ms(now),
             Phase::Ending { then, .. } => return self.ended(now, *then, actions),
             Phase::Waiting
@@ -231,23 +243,24 @@ impl Instance {
     fn crashed(&mut self, now: Moment, exit: &Exit, healthy_ms: u64, actions: &mut Vec<Action>) {
         if !self.restarts_after(exit) {
             self.phase = Phase::Resting;
-            return self.report(self.exited_news(exit, None), actions);
+            return actions.push(self.report_exit(exit, None));
         }
         let consequence = self.crashes.add(now, healthy_ms);
-        self.report(self.exited_news(exit, Some(consequence.wait_ms)), actions);
+        actions.push(self.report_exit(exit, Some(consequence.wait_ms)));
         self.report_loop(consequence, actions);
         self.wait(now, consequence.wait_ms);
     }
 
-    fn exited_news(&self, exit: &Exit, restart_in_ms: Option<u64>) -> Exited {
-        Exited {
+    fn report_exit(&self, exit: &Exit, restart_in_ms: Option<u64>) -> Action {
+        let news = Exited {
             instance: self.spec.instance,
             pid: exit.pid,
             code: exit.code,
             signal: exit.signal,
             uptime_ms: exit.uptime_ms,
             restart_in_ms,
-        }
+        };
+        Action::ReportExit { news, run: exit.run }
     }
 
     fn report_loop(&self, consequence: Consequence, actions: &mut Vec<Action>) {
@@ -309,8 +322,8 @@ impl Instance {
                 }
             }
             Phase::Ending { kill_at, .. } => {
-                if kill_at.is_some_and(|at| at <= now) {
-                    *kill_at = None;
+                if *kill_at <= now {
+                    *kill_at = now + KILL_AGAIN_MS;
                     actions.push(Action::Signal { instance: self.spec.instance, told: Told::Kill });
                 }
             }
@@ -387,7 +400,7 @@ impl Instance {
     }
 
     fn stop(&mut self, now: Moment, then: Then, actions: &mut Vec<Action>) {
-        self.phase = Phase::Ending { then, kill_at: Some(now + self.spec.how.stop_grace_ms) };
+        self.phase = Phase::Ending { then, kill_at: now + self.spec.how.stop_grace_ms };
         actions.push(Action::Signal { instance: self.spec.instance, told: Told::Terminate });
     }
 

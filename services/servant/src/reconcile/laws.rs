@@ -107,7 +107,7 @@ impl World {
                     self.reported_stopped.insert(news.instance);
                 }
                 Action::Report(InstanceNews::Failed(news)) => drop(self.given_up.insert(news.instance)),
-                Action::Report(_) => {}
+                Action::Report(_) | Action::ReportExit { .. } => {}
                 other => self.asked.push(other),
             }
         }
@@ -190,7 +190,7 @@ impl World {
                 assert!(!self.running.contains_key(&instance), "{instance} runs and is forgotten");
                 self.step(Input::Gone(instance));
             }
-            (Action::Report(_), _) => unreachable!("reports are not asked for"),
+            (Action::Report(_) | Action::ReportExit { .. }, _) => unreachable!("reports are not asked for"),
         }
     }
 

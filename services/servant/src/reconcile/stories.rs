@@ -70,6 +70,13 @@ impl Teller {
                 instance: id(number),
                 exit: exit(pid.parse().unwrap(), code.parse().ok(), Told::Nothing),
             },
+            ["lost", number] => {
+                Input::StartFailed { instance: id(number), trouble: StartTrouble::Passing("lost".into()) }
+            }
+            ["ended", number, pid] => Input::Exited {
+                instance: id(number),
+                exit: exit(pid.parse().unwrap(), None, Told::Terminate),
+            },
             ["passed", number, run] => Input::Passed { instance: id(number), run: run.parse().unwrap() },
             ["failed", number, run] => Input::CheckFailed {
                 instance: id(number),
@@ -117,6 +124,7 @@ fn shown(action: &Action) -> String {
             };
             format!("report {} {about}", news.kind())
         }
+        Action::ReportExit { news, .. } => shown(&Action::Report(InstanceNews::Exited(news.clone()))),
         Action::Prepare(spec) => format!("prepare {}", spec.key),
         Action::Start(spec) => {
             format!("start {} on {:?}", short(&spec.instance), spec.ports.values().collect::<Vec<_>>())

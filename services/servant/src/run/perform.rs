@@ -26,7 +26,11 @@ impl Shell {
             match deed {
                 Deed::Prepare(spec) => self.prepare(*spec, inputs),
                 Deed::Start(spec) => self.start(&spec, inputs).await,
-                Deed::Signal(instance, told) => self.keeper.signal(instance, told).await,
+                Deed::Signal(instance, told) => {
+                    let row = self.memory.rows().get(&instance);
+                    let grace_ms = row.map(|row| row.spec.how.stop_grace_ms);
+                    self.keeper.signal(instance, told, grace_ms).await;
+                }
                 Deed::Check(instance, run, target) => self.check(instance, run, target),
                 Deed::Forget(instance) => self.forget(instance, inputs).await?,
                 Deed::Dismiss(instance) => self.dismiss(instance, inputs).await,
@@ -35,10 +39,10 @@ impl Shell {
         Ok(())
     }
 
-    async fn report(&mut self, news: Vec<InstanceNews>) -> Result<()> {
+    async fn report(&mut self, all: Vec<Telling>) -> Result<()> {
         let mut numbers = Vec::new();
-        for news in &news {
-            match self.reports.push(News::Instance(news.clone())) {
+        for telling in &all {
+            match self.reports.push(News::Instance(telling.news.clone())) {
                 Err(error @ OutboxError::Full { .. }) => {
                     // The instances matter more than the news of them.
                     tracing::error!(%error, "a report is lost");
@@ -48,7 +52,7 @@ impl Shell {
         }
         self.reports.barrier().await?;
         // Only now: what is remembered as reported must not be durable before the report is.
-        news.iter().try_for_each(|news| self.remember(news))?;
+        all.iter().try_for_each(|telling| self.remember(telling))?;
         self.send_once_remembered(numbers);
         Ok(())
     }
@@ -65,18 +69,14 @@ impl Shell {
     }
 
     /// What was reported is not reported again after a restart.
-    fn remember(&mut self, news: &InstanceNews) -> Result<()> {
-        match news {
+    fn remember(&mut self, telling: &Telling) -> Result<()> {
+        match &telling.news {
             InstanceNews::Started(news) => {
                 self.memory.change(news.instance, |row| row.started_pid = Some(news.pid))?
             }
             InstanceNews::Exited(news) => {
-                let run = self
-                    .ending_run
-                    .take()
-                    .filter(|(instance, _)| *instance == news.instance)
-                    .map(|(_, run)| run);
-                self.memory.change(news.instance, |row| row.exited_run = run.unwrap_or(row.exited_run))?;
+                let run = telling.exited_run.unwrap_or_default();
+                self.memory.change(news.instance, |row| row.exited_run = run)?;
             }
             InstanceNews::Looping(news) => self.memory.change(news.instance, |row| row.looping = true)?,
             InstanceNews::Steady(news) => self.memory.change(news.instance, |row| row.looping = false)?,
@@ -182,6 +182,13 @@ impl Shell {
     }
 }
 
+/// A report to make.
+struct Telling {
+    news: InstanceNews,
+    /// The run whose end it tells.
+    exited_run: Option<u64>,
+}
+
 /// An action that is no report.
 enum Deed {
     Prepare(Box<Spec>),
@@ -192,11 +199,14 @@ enum Deed {
     Dismiss(InstanceId),
 }
 
-fn split(actions: Vec<Action>) -> (Vec<InstanceNews>, Vec<Deed>) {
+fn split(actions: Vec<Action>) -> (Vec<Telling>, Vec<Deed>) {
     let (mut news, mut deeds) = (Vec::new(), Vec::new());
     for action in actions {
         match action {
-            Action::Report(report) => news.push(report),
+            Action::Report(report) => news.push(Telling { news: report, exited_run: None }),
+            Action::ReportExit { news: exited, run } => {
+                news.push(Telling { news: InstanceNews::Exited(exited), exited_run: Some(run) });
+            }
             Action::Prepare(spec) => deeds.push(Deed::Prepare(spec)),
             Action::Start(spec) => deeds.push(Deed::Start(spec)),
             Action::Signal { instance, told } => deeds.push(Deed::Signal(instance, told)),

@@ -1,7 +1,7 @@
 //! The loop of the servant: one task that owns all state.
 
 use super::{AtEnd, Servant};
-use crate::holder::words::{Said, State};
+use crate::holder::words::{Exit, Said, State, Told};
 use crate::keeper::{Heard, HeardWhat, Keeper};
 use crate::memory::Memory;
 use crate::reconcile::{Action, Input, Moment, Reconciler, Settings, StartTrouble};
@@ -52,8 +52,6 @@ pub struct Shell {
     pub(super) shippers: JoinSet<()>,
     /// Instances whose holders were told to leave.
     pub(super) leaving: BTreeSet<InstanceId>,
-    /// The run whose end is being dealt with.
-    pub(super) ending_run: Option<(InstanceId, u64)>,
     is_ending: bool,
     epoch: Instant,
 }
@@ -84,7 +82,6 @@ impl Shell {
             shipping: HashMap::new(),
             shippers: JoinSet::new(),
             leaving: BTreeSet::new(),
-            ending_run: None,
             is_ending: false,
             epoch: Instant::now(),
         }
@@ -184,10 +181,8 @@ impl Shell {
                 // If a start was under way, it came to nothing; if a process ran, it was swept away.
                 let trouble = StartTrouble::Passing("its holder was killed".to_owned());
                 self.step(Input::StartFailed { instance, trouble }).await?;
-                match exit {
-                    Some(exit) => self.exited(Input::Exited { instance, exit }).await,
-                    None => Ok(()),
-                }
+                let exit = exit.unwrap_or_else(|| self.unrecorded_exit(instance));
+                self.exited(instance, exit).await
             }
         }
     }
@@ -207,7 +202,7 @@ impl Shell {
             }
             Said::Exited(exit) => {
                 tracing::info!(%instance, pid = exit.pid, code = exit.code, signal = exit.signal, told = ?exit.told, "exited");
-                self.exited(Input::Exited { instance, exit }).await
+                self.exited(instance, exit).await
             }
             Said::Spooled => {
                 self.wake_shipping(instance);
@@ -220,7 +215,13 @@ impl Shell {
     async fn again(&mut self, instance: InstanceId, state: State) -> Result<()> {
         let known = self.memory.rows().get(&instance).map_or(0, |row| row.exited_run);
         match (state.run, state.exit) {
-            (_, Some(exit)) if exit.run > known => self.exited(Input::Exited { instance, exit }).await,
+            (_, Some(exit)) if exit.run > known => {
+                // A start that is under way has come to nothing, or to this end.
+                let trouble =
+                    StartTrouble::Passing("it ended while its holder could not be heard".to_owned());
+                self.step(Input::StartFailed { instance, trouble }).await?;
+                self.exited(instance, exit).await
+            }
             (Some(run), None) => self.step(Input::Started { instance, pid: run.pid }).await,
             (None | Some(_), _) => {
                 let trouble = StartTrouble::Passing("the order to start was lost".to_owned());
@@ -229,14 +230,24 @@ impl Shell {
         }
     }
 
-    async fn exited(&mut self, input: Input) -> Result<()> {
-        let Input::Exited { instance, exit } = &input else {
-            return Ok(());
-        };
-        let (instance, run) = (*instance, exit.run);
+    /// The end of a process whose folder says nothing of it, for instance because it was deleted.
+    fn unrecorded_exit(&self, instance: InstanceId) -> Exit {
+        let pid = self.memory.rows().get(&instance).and_then(|row| row.started_pid);
+        Exit {
+            // Runs are counted from 1 in a new folder.
+            run: 0,
+            pid: pid.unwrap_or_default(),
+            code: None,
+            signal: Some(9),
+            at: service::clock::now(),
+            uptime_ms: 0,
+            told: Told::Nothing,
+        }
+    }
+
+    async fn exited(&mut self, instance: InstanceId, exit: Exit) -> Result<()> {
         self.wake_shipping(instance);
-        self.ending_run = Some((instance, run));
-        self.step(input).await
+        self.step(Input::Exited { instance, exit }).await
     }
 
     pub(super) async fn gone(&mut self, instance: InstanceId) -> Result<()> {
