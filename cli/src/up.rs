@@ -68,7 +68,7 @@ impl UpArgs {
         let shutdown = Shutdown::on_signal().context("could not listen to signals")?;
         let data = open_data(&self.data)?;
         let folder = hold(&data)?;
-        leftovers::end(&folder.join("pids")).await?;
+        leftovers::end(&folder.join("pids"), &shutdown).await?;
         ports::check(&self)?;
         let plan = Plan::of(&self, &data, &folder)?;
         let mut kingdom = Kingdom { keepers: Vec::new(), hurry: Shutdown::by_hand() };

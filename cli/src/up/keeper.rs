@@ -1,6 +1,6 @@
 //! Keeps one program running: starts it, starts it again when it dies, ends it when told to.
 
-use super::leftovers::Life;
+use super::leftovers::{Life, MARK};
 use super::log::Log;
 use super::plan::Program;
 use super::say;
@@ -166,9 +166,9 @@ impl Care {
             ended = timeout(self.program.grace, child.wait()) => ended.is_ok(),
             () = self.hurry.requested() => false,
         };
-        if let (false, Some(pid)) = (in_time, pid) {
+        if !in_time {
             say(&format!("{} did not end in time; killing it{}\n", self.program.name, self.what_lives_on()));
-            let _ = kill_process_group(pid, Signal::KILL);
+            kill_group(&child);
             let _ = child.wait().await;
         }
         let _ = std::fs::remove_file(&self.program.pid);
@@ -184,11 +184,19 @@ impl Care {
     }
 }
 
+/// SIGKILL for the group of a child that is not reaped yet, so that its number is its own.
+fn kill_group(child: &Child) {
+    let group = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+    // One that ended meanwhile is what was wanted.
+    let _ = group.map(|group| kill_process_group(group, Signal::KILL));
+}
+
 fn spawn(program: &Program) -> Result<Child, Failure> {
     let output = Log::open_for_append(&program.log)?;
     let errors = output.try_clone()?;
-    let child = Command::new(&program.path)
+    let mut child = Command::new(&program.path)
         .args(&program.arguments)
+        .env(MARK, &program.pid)
         .stdin(Stdio::null())
         .stdout(output)
         .stderr(errors)
@@ -201,8 +209,39 @@ fn spawn(program: &Program) -> Result<Child, Failure> {
                 program.path.display()
             )
         })?;
-    if let Some(life) = child.id().and_then(Life::of) {
-        life.record(&program.pid).with_context(|| format!("could not write {}", program.pid.display()))?;
+    let recorded = child.id().and_then(Life::of).map_or(Ok(()), |life| life.record(&program.pid));
+    if let Err(error) = recorded {
+        // Nobody would know of it. The task that tokio has for such children reaps it.
+        kill_group(&child);
+        child.start_kill().with_context(|| format!("could not kill {} again", program.name))?;
+        let what = format!("could not write {}, so {} does not run", program.pid.display(), program.name);
+        return Err(Failure::from(anyhow::Error::new(error).context(what)));
     }
     Ok(child)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::up::leftovers;
+
+    #[tokio::test]
+    async fn what_cannot_be_recorded_does_not_run() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let pids = folder.path().join("missing");
+        let program = Program {
+            name: "king".into(),
+            path: "sleep".into(),
+            arguments: vec!["600".into()],
+            log: folder.path().join("log"),
+            pid: pids.join("king"),
+            grace: Duration::ZERO,
+        };
+        let failure = spawn(&program).expect_err("there is no folder for the pid file");
+        assert!(format!("{failure:?}").contains("king does not run"), "{failure:?}");
+        // SIGKILL was sent already; this waits until it has its effect.
+        for left in leftovers::find(&pids).expect("it can be looked for") {
+            assert!(left.process.ends_within(Duration::from_secs(20)).await.expect("it can be waited for"));
+        }
+    }
 }

@@ -1,106 +1,83 @@
-//! Programs that an earlier `kingctl up` left behind when it was killed: found by their pid files and ended, so that
-//! nobody runs twice. A pid alone proves nothing, so the file also holds when that process was started.
+//! Programs that an earlier `kingctl up` left behind when it was killed: found by their pid files, or by the mark in
+//! their environment where the file was not written any more, and ended, so that nobody runs twice.
+
+mod life;
+
+pub use life::Life;
 
 use super::say;
 use crate::failure::Failure;
-use anyhow::Context;
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use anyhow::{Context, anyhow};
+use life::Held;
+use service::Shutdown;
+use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
 
+/// The environment variable that marks a program as started by `kingctl up`: the path of its pid file. Instances do
+/// not inherit it, since a Servant gives them an environment of their own.
+pub const MARK: &str = "KING_UP";
+/// How long one may take to end. A Servant that is killed has lost nothing: the next one finds its instances.
 const GRACE: Duration = Duration::from_secs(20);
-const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// A process that cannot be mistaken for a later one with the same pid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Life {
-    pid: i32,
-    /// Clock ticks between the host's start and the process's.
-    started: u64,
-}
-
-impl Life {
-    /// The life of a process that runs now.
-    pub fn of(pid: u32) -> Option<Self> {
-        let pid = i32::try_from(pid).ok()?;
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        Self::parse_stat(pid, &stat)
-    }
-
-    /// From `/proc/<pid>/stat` (proc_pid_stat(5)): the name in parentheses may hold anything; field 3 is the state, 22
-    /// the start.
-    fn parse_stat(pid: i32, stat: &str) -> Option<Self> {
-        let (_, rest) = stat.rsplit_once(')')?;
-        let mut fields = rest.split_ascii_whitespace();
-        let state = fields.next()?;
-        let started = fields.nth(18)?.parse().ok()?;
-        (state != "Z").then_some(Self { pid, started })
-    }
-
-    fn is_alive(self) -> bool {
-        u32::try_from(self.pid).ok().and_then(Self::of) == Some(self)
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        let (pid, started) = text.trim().split_once(' ')?;
-        Some(Self { pid: pid.parse().ok()?, started: started.parse().ok()? })
-    }
-
-    /// Writes down who this is.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
-    pub fn record(self, path: &Path) -> std::io::Result<()> {
-        std::fs::write(path, format!("{} {}\n", self.pid, self.started))
-    }
-
-    fn signal(self, signal: Signal) {
-        // One that ended meanwhile is what was wanted.
-        if let Some(pid) = Pid::from_raw(self.pid) {
-            let _ = match signal {
-                Signal::KILL => kill_process_group(pid, signal),
-                _ => kill_process(pid, signal),
-            };
-        }
-    }
-
-    async fn ends_within(self, time: Duration) -> bool {
-        let deadline = Instant::now() + time;
-        while self.is_alive() {
-            if Instant::now() >= deadline {
-                return false;
-            }
-            sleep(LOOK_EVERY).await;
-        }
-        true
-    }
+/// One that was left behind.
+pub(super) struct Left {
+    name: String,
+    pub(super) process: Held,
+    file: PathBuf,
 }
 
 /// Ends what was left behind, Servants first and nats-server last.
 ///
 /// # Errors
-/// When the pid files cannot be read.
-pub async fn end(pids: &Path) -> Result<(), Failure> {
+/// When the pid files cannot be read, one cannot be killed, or the end is asked for meanwhile.
+pub async fn end(pids: &Path, shutdown: &Shutdown) -> Result<(), Failure> {
     let mut left = find(pids)?;
-    left.sort_by_key(|(name, _, _)| order(name));
+    left.sort_by_key(|left| order(&left.name));
     if !left.is_empty() {
-        let names: Vec<_> = left.iter().map(|(name, life, _)| format!("{name} (pid {})", life.pid)).collect();
+        let names: Vec<_> =
+            left.iter().map(|left| format!("{} (pid {})", left.name, left.process.pid())).collect();
         say(&format!(
             "an earlier `kingctl up` was killed and left these running; ending them: {}\n",
             names.join(", ")
         ));
     }
-    for (name, life, file) in left {
-        life.signal(Signal::TERM);
-        if !life.ends_within(GRACE).await {
-            say(&format!("{name} did not end within {GRACE:?}; killing it\n"));
-            life.signal(Signal::KILL);
-            life.ends_within(GRACE).await;
+    for left in left {
+        tokio::select! {
+            biased;
+            () = shutdown.requested() => return Err(Failure::Failed(anyhow!(
+                "told to stop while ending what an earlier `kingctl up` left; the rest still runs, and the next start ends it"
+            ))),
+            ended = end_one(&left) => ended?,
         }
-        let _ = std::fs::remove_file(file);
     }
     Ok(())
+}
+
+/// SIGTERM, then SIGKILL for the whole group; its pid file stays until it is gone.
+async fn end_one(left: &Left) -> Result<(), Failure> {
+    let Left { name, process, file } = left;
+    process
+        .terminate()
+        .with_context(|| format!("could not send SIGTERM to {name} (pid {})", process.pid()))?;
+    if !process.ends_within(GRACE).await? {
+        say(&format!("{name} did not end within {GRACE:?}; killing it\n"));
+        process.kill().with_context(|| format!("could not kill {name} (pid {})", process.pid()))?;
+        if !process.ends_within(GRACE).await? {
+            return Err(Failure::Failed(anyhow!(
+                "{name} (pid {}) does not end even after SIGKILL: it waits for the kernel, for example for a disk; \
+                 see what `cat /proc/{0}/stack` says as root, and start again when it is gone",
+                process.pid()
+            )));
+        }
+    }
+    match std::fs::remove_file(file) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Failure::from(anyhow!(error).context(format!("could not remove {}", file.display()))))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 fn order(name: &str) -> u8 {
@@ -113,7 +90,20 @@ fn order(name: &str) -> u8 {
     }
 }
 
-fn find(pids: &Path) -> Result<Vec<(String, Life, PathBuf)>, Failure> {
+pub(super) fn find(pids: &Path) -> Result<Vec<Left>, Failure> {
+    let mut found = BTreeMap::new();
+    for (life, file) in recorded(pids)?.into_iter().chain(marked(pids)?) {
+        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let held = life.hold().with_context(|| format!("could not look at {name} (pid {})", life.pid()))?;
+        if let Some(process) = held {
+            found.insert(life.pid(), Left { name, process, file });
+        }
+    }
+    Ok(found.into_values().collect())
+}
+
+/// By pid file.
+fn recorded(pids: &Path) -> Result<Vec<(Life, PathBuf)>, Failure> {
     let entries = match std::fs::read_dir(pids) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -124,45 +114,84 @@ fn find(pids: &Path) -> Result<Vec<(String, Life, PathBuf)>, Failure> {
         let path = entry.context("could not read the pid files")?.path();
         let text =
             std::fs::read_to_string(&path).with_context(|| format!("could not read {}", path.display()))?;
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if let Some(life) = Life::parse(&text).filter(|life| life.is_alive()) {
-            found.push((name, life, path));
-        }
+        found.extend(Life::parse(&text).map(|life| (life, path)));
     }
     Ok(found)
+}
+
+/// By mark: those that lead a group of their own, as every program does that `kingctl up` starts, and no child of one.
+fn marked(pids: &Path) -> Result<Vec<(Life, PathBuf)>, Failure> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").context("could not read /proc")? {
+        let name = entry.context("could not read /proc")?.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
+        // One that ended meanwhile, or somebody else's.
+        let (Some(life), Ok(environment)) = (Life::of(pid), std::fs::read(format!("/proc/{pid}/environ")))
+        else {
+            continue;
+        };
+        let file =
+            environment.split(|byte| *byte == 0).find_map(mark).filter(|file| file.parent() == Some(pids));
+        found.extend(file.filter(|_| life.leads_a_group()).map(|file| (life, file)));
+    }
+    Ok(found)
+}
+
+fn mark(variable: &[u8]) -> Option<PathBuf> {
+    let value = variable.strip_prefix(MARK.as_bytes())?.strip_prefix(b"=")?;
+    Some(PathBuf::from(std::ffi::OsStr::from_bytes(value)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::process::CommandExt;
+    use std::process::{Child, Command};
 
-    #[test]
-    fn a_process_is_known_by_its_start() {
-        let own = Life::of(std::process::id()).expect("this one runs");
-        assert!(own.is_alive());
-        assert!(!Life { started: own.started + 1, ..own }.is_alive());
+    fn sleeper(file: &Path) -> Child {
+        let mut sleep = Command::new("sleep");
+        sleep.arg("600").env(MARK, file).process_group(0).spawn().expect("sleep starts")
     }
 
-    #[test]
-    fn names_with_parentheses_do_not_confuse() {
-        let fields: Vec<String> =
-            (3..=52).map(|field| if field == 3 { "S".into() } else { field.to_string() }).collect();
-        let stat = format!("7 (a) b (c)) {}", fields.join(" "));
-        assert_eq!(Life::parse_stat(7, &stat), Some(Life { pid: 7, started: 22 }));
+    /// Life's end is seen by its parent, which is this process.
+    async fn is_ended(mut child: Child, pids: &Path) {
+        let life = Life::of(child.id()).expect("it runs");
+        end(pids, &Shutdown::by_hand()).await.expect("ended");
+        assert!(!child.wait().expect("it ended").success());
+        assert!(life.hold().expect("it can be looked at").is_none());
     }
 
     #[tokio::test]
     async fn what_was_left_is_ended() {
-        use std::os::unix::process::CommandExt;
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut child =
-            std::process::Command::new("sleep").arg("600").process_group(0).spawn().expect("sleep starts");
-        let life = Life::of(child.id()).expect("it runs");
-        life.record(&folder.path().join("king")).expect("written");
+        let child = sleeper(Path::new("/elsewhere"));
+        let file = folder.path().join("king");
+        Life::of(child.id()).expect("it runs").record(&file).expect("written");
         std::fs::write(folder.path().join("nats"), "1 1\n").expect("written");
-        let reaper = std::thread::spawn(move || child.wait());
-        end(folder.path()).await.expect("ended");
-        assert!(!life.is_alive());
-        reaper.join().expect("no panic").expect("it ended");
+        is_ended(child, folder.path()).await;
+        assert!(!file.exists());
+    }
+
+    #[tokio::test]
+    async fn what_was_left_without_a_pid_file_is_ended_too() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut stranger = sleeper(Path::new("/elsewhere/king"));
+        is_ended(sleeper(&folder.path().join("king")), folder.path()).await;
+        assert!(stranger.try_wait().expect("it can be looked at").is_none(), "it lives");
+        stranger.kill().expect("killed");
+        stranger.wait().expect("it ended");
+    }
+
+    #[tokio::test]
+    async fn who_is_told_to_stop_waits_for_nobody() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut child = sleeper(&folder.path().join("king"));
+        let shutdown = Shutdown::by_hand();
+        shutdown.request();
+        let failure = end(folder.path(), &shutdown).await.expect_err("told to stop");
+        assert!(format!("{failure:?}").contains("told to stop"), "{failure:?}");
+        assert!(child.try_wait().expect("it can be looked at").is_none(), "it lives");
+        child.kill().expect("killed");
+        child.wait().expect("it ended");
     }
 }
