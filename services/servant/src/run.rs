@@ -4,6 +4,7 @@
 mod background;
 mod found;
 mod perform;
+mod preparing;
 mod shell;
 
 use crate::args::Args;

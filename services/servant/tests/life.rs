@@ -328,6 +328,27 @@ async fn a_release_is_built_once_for_all_its_instances() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_build_that_nobody_needs_is_broken_off_and_made_anew_when_it_is_needed() {
+    let mut kingdom = Kingdom::with_servant(&[]).await;
+    let mut release = kingdom.release(1, &[("x", "x")], script("cat built; sleep 1000")).await;
+    // The first build does not end.
+    let slow = kingdom.data.path().join("slow");
+    let mark = slow.display();
+    let building = format!("[ -e {mark} ] || {{ touch {mark}; sleep 1000; }}; echo whole > built");
+    release.build = Some(events::manifest::CommandLine::Shell(building));
+    let (one, two) = (instance(&release), instance(&release));
+    let other = kingdom.release(2, &[("x", "y")], script("sleep 1000")).await;
+    let stays = instance(&other);
+    kingdom.assign(&[&release, &other], &[&one, &stays]).await;
+    until("the build has begun", || slow.exists()).await;
+    kingdom.assign(&[&other], &[&stays]).await;
+    kingdom.wait("the first is gone", |heard| heard.is_stopped(one.instance)).await;
+    kingdom.assign(&[&release, &other], &[&two, &stays]).await;
+    kingdom.wait("the second is ready", |heard| heard.is_ready(two.instance)).await;
+    assert_eq!(kingdom.lines(two.instance, "stdout", 1).await[&1], "whole");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_release_that_somebody_deleted_is_fetched_again() {
     let mut kingdom = Kingdom::with_servant(&[]).await;
     let release = kingdom.release(1, &[("run.sh", "exec sleep 1000")], script("exec sh run.sh")).await;

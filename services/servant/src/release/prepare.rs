@@ -1,9 +1,9 @@
-//! From a digest to a tree that can run. Each release is prepared by one task at a time; whoever else needs it waits for
-//! the same answer, which the reconciler sees to.
+//! From a digest to a tree that can run. Each release is prepared by one task at a time, which has the turn for as long as
+//! anything is written; whoever else needs it waits for the same answer, which the reconciler sees to.
 
-use super::ReleaseFolder;
 use super::build::{BUILD_LIMIT, BUILDER_VARIABLE, BuildError, base_environment, build};
 use super::unpack::{UnpackError, UnpackLimits, unpack};
+use super::{ReleaseFolder, absent_is_fine};
 use crate::spec::Spec;
 use bus::Bus;
 use bus::objects::{ObjectError, Objects};
@@ -13,7 +13,9 @@ use events::{Digest, ServantId};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::OwnedMutexGuard;
 
 /// Largest archive as it is stored.
 const PACKED_BYTES: u64 = 1 << 30;
@@ -54,6 +56,9 @@ impl PrepareError {
     }
 }
 
+/// The right to write in the folder of one release: what goes on after its task was broken off has it still.
+pub type Turn = Arc<OwnedMutexGuard<()>>;
+
 /// Prepares releases. Clones do the same.
 #[derive(Clone)]
 pub struct Preparer {
@@ -75,7 +80,7 @@ impl Preparer {
     ///
     /// # Errors
     /// When it cannot be had, not even later: what may pass is waited for.
-    pub async fn prepare(&self, spec: &Spec) -> Result<(), PrepareError> {
+    pub async fn prepare(&self, spec: &Spec, turn: Turn) -> Result<(), PrepareError> {
         let folder = self.folder(spec);
         if folder.is_ready(&self.boot) {
             return Ok(());
@@ -83,16 +88,18 @@ impl Preparer {
         let begun = tokio::time::Instant::now();
         let packed = folder.tree.with_extension("packed");
         blocking({
-            let folder = folder.clone();
+            let (folder, packed, turn) = (folder.clone(), packed.clone(), turn.clone());
             move || {
+                let _turn = turn;
                 folder.remove()?;
+                absent_is_fine(std::fs::remove_file(&packed))?;
                 std::fs::create_dir_all(folder.tree.parent().unwrap_or(Path::new(".")))
             }
         })
         .await
         .map_err(PrepareError::Folder)?;
         self.fetch(&spec.key.archive, &packed).await?;
-        unpack_file(packed, folder.tree.clone()).await?;
+        unpack_file(packed, folder.tree.clone(), turn.clone()).await?;
         if let Some(command) = &spec.build {
             self.build(command, spec, &folder).await?;
         }
@@ -100,6 +107,7 @@ impl Preparer {
         let elapsed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::info!(app = %spec.key.app, release = spec.key.release, elapsed_ms, "release is ready");
         tokio::task::spawn_blocking(move || {
+            let _turn = turn;
             if let Err(error) = folder.sync() {
                 // It is prepared anew after the next start of the host, that is all.
                 tracing::warn!(tree = %folder.tree.display(), %error, "release could not be synced");
@@ -154,8 +162,9 @@ impl Preparer {
     }
 }
 
-async fn unpack_file(packed: PathBuf, tree: PathBuf) -> Result<(), PrepareError> {
+async fn unpack_file(packed: PathBuf, tree: PathBuf, turn: Turn) -> Result<(), PrepareError> {
     let done = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
         let file = File::open(&packed).map_err(PrepareError::Folder)?;
         // Into a folder aside: a tree under its own name is whole.
         let aside = tree.with_extension("unpacking");

@@ -89,23 +89,12 @@ impl Shell {
         Ok(())
     }
 
-    fn prepare(&self, spec: Spec, inputs: &mut VecDeque<Input>) {
+    fn prepare(&mut self, spec: Spec, inputs: &mut VecDeque<Input>) {
         let preparer = self.preparer.clone();
         if preparer.folder(&spec).is_ready(&preparer.boot) {
             return inputs.push_back(Input::ReleaseReady(spec.key));
         }
-        let answer = self.inputs.clone();
-        tokio::spawn(async move {
-            let input = match preparer.prepare(&spec).await {
-                Ok(()) => Input::ReleaseReady(spec.key),
-                Err(error) => {
-                    tracing::error!(release = %spec.key, %error, "release cannot be had");
-                    Input::ReleaseFailed { key: spec.key, stage: error.stage(), reason: error.reason() }
-                }
-            };
-            // The shell is gone when the servant ends.
-            let _ = answer.send(input).await;
-        });
+        self.preparing.begin(preparer, spec);
     }
 
     async fn start(&mut self, spec: &Spec, inputs: &mut VecDeque<Input>) {

@@ -1,5 +1,6 @@
 //! The loop of the servant: one task that owns all state.
 
+use super::preparing::{Prepared, Preparing};
 use super::{AtEnd, Servant};
 use crate::holder::words::{Exit, Said, State, Told};
 use crate::keeper::{Heard, HeardWhat, Keeper};
@@ -48,6 +49,8 @@ pub struct Shell {
     heard: mpsc::Receiver<Heard>,
     pub(super) inputs: mpsc::Sender<Input>,
     waiting: mpsc::Receiver<Input>,
+    pub(super) preparing: Preparing,
+    prepared: mpsc::Receiver<Prepared>,
     pub(super) shipping: HashMap<InstanceId, Shipping>,
     pub(super) shippers: JoinSet<()>,
     /// Instances whose holders were told to leave.
@@ -61,6 +64,7 @@ impl Shell {
         let instances = servant.instances();
         let (telling, heard) = mpsc::channel(QUEUE);
         let (inputs, waiting) = mpsc::channel(QUEUE);
+        let (answers, prepared) = mpsc::channel(QUEUE);
         // Works also when the file of this program was replaced meanwhile.
         let keeper = Keeper::new(PathBuf::from("/proc/self/exe"), servant.boot, telling);
         Self {
@@ -79,6 +83,8 @@ impl Shell {
             heard,
             inputs,
             waiting,
+            preparing: Preparing::new(answers),
+            prepared,
             shipping: HashMap::new(),
             shippers: JoinSet::new(),
             leaving: BTreeSet::new(),
@@ -99,6 +105,11 @@ impl Shell {
             tokio::select! {
                 Some(heard) = self.heard.recv() => self.hear(heard).await?,
                 Some(input) = self.waiting.recv() => self.step(input).await?,
+                Some(prepared) = self.prepared.recv() => {
+                    if self.preparing.is_current(&prepared) {
+                        self.step(prepared.input).await?;
+                    }
+                }
                 assignment = watch.next(), if !self.is_ending => self.assigned(assignment).await?,
                 () = tokio::time::sleep_until(due.unwrap_or(self.epoch)), if due.is_some() => {
                     self.step(Input::Tick).await?;
@@ -278,11 +289,12 @@ impl Shell {
         }
     }
 
-    fn remove_unused_releases(&self) {
+    fn remove_unused_releases(&mut self) {
         if self.is_ending {
             return;
         }
         let used = self.reconciler.releases_in_use();
+        self.preparing.keep(&used);
         match release::set_aside_unused(&self.preparer.releases, &used) {
             Ok(trash) => drop(tokio::task::spawn_blocking(move || release::empty(&trash))),
             Err(error) => tracing::warn!(%error, "unused releases could not be removed"),
