@@ -38,7 +38,7 @@ pub struct Args {
     #[arg(long, env = "KING_MAIL_PATIENCE_MS", value_name = "MS", default_value_t = 3_600_000)]
     pub mail_patience_ms: u64,
 
-    /// How long the mail server may take for one mail, in milliseconds.
+    /// How long the mail server may take for one mail, in milliseconds; one that is too slow gets up to four times as long.
     #[arg(long, env = "KING_SMTP_TIMEOUT_MS", value_name = "MS", default_value_t = 30_000)]
     pub smtp_timeout_ms: u64,
 

@@ -33,8 +33,8 @@ const THREADS: usize = 10_000;
 /// What the machine wants done; each is followed by a call with its outcome.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// Ask the King to plan it; then [`Courier::plan_answered`].
-    Plan(Notice),
+    /// Ask the King to plan it, after so many refusals for want of room; then [`Courier::plan_answered`].
+    Plan(Notice, u32),
     /// Send it to these recipients; then [`Courier::sent`].
     Send(Letter, Vec<String>),
     /// Ask the King to record it; then [`Courier::record_answered`].
@@ -147,8 +147,12 @@ impl Courier {
             (Answered::Done, Stage::Planning) => item.stage = Stage::AwaitingPlan,
             (Answered::Refused, Stage::Planning) => self.settled(mail),
             (Answered::Unanswered, Stage::Planning) => item.wait(Stage::Wanted, now, pause::COMMAND),
+            (Answered::Full, Stage::Planning) => {
+                item.refusals += 1;
+                item.wait(Stage::Wanted, now, pause::MAIL);
+            }
             // The log was faster than the answer.
-            (Answered::Done | Answered::Refused | Answered::Unanswered, _) => {}
+            (Answered::Done | Answered::Refused | Answered::Full | Answered::Unanswered, _) => {}
         }
     }
 
@@ -163,7 +167,7 @@ impl Courier {
     /// The King answered a record, or did not. A refusal ends it too: it will not be taken later either.
     pub fn record_answered(&mut self, mail: Uuid, answered: Answered, now: u64) {
         match answered {
-            Answered::Done | Answered::Refused => self.settled(mail),
+            Answered::Done | Answered::Refused | Answered::Full => self.settled(mail),
             Answered::Unanswered => {
                 if let Some(item) = self.item(mail)
                     && let Stage::Recording(result) = item.stage.clone()

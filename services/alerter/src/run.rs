@@ -178,9 +178,9 @@ impl Shell {
         for action in self.courier.next(self.now()) {
             let bus = self.bus.clone();
             match action {
-                Action::Plan(notice) => {
+                Action::Plan(notice, refusals) => {
                     tracing::info!(mail = %notice.mail, subject = notice.subject, "plans a mail");
-                    self.errands.spawn(errand::plan(bus, notice));
+                    self.errands.spawn(errand::plan(bus, notice, refusals));
                 }
                 Action::Send(letter, to) => {
                     let (post, sender) = (self.post.clone(), self.sender.clone());

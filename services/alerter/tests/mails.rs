@@ -126,6 +126,18 @@ async fn a_connection_cut_after_the_mail_gives_the_same_mail_again() {
 }
 
 #[tokio::test]
+async fn a_server_that_wants_a_login_is_asked_again() {
+    let (nats, data) = (Nats::start(), tempfile::tempdir().expect("a folder"));
+    let king = King::start(&nats.provisioned().await).await;
+    let mut smtp = Smtp::start(&["--login", "1"]).await;
+    let _alerter = Alerter::start(&nats.url, &data, &["--smtp", &smtp.url]).await;
+    king.commits(placed().into_iter().chain([crashed()])).await;
+    assert!(smtp.next().await["refused"].is_string());
+    assert_eq!(header(&smtp.mail().await, "Subject"), "[King] FIRING hello/web crashed on local");
+    assert_eq!(kinds(&king.alerts(2).await), ["alert.planned", "alert.sent"]);
+}
+
+#[tokio::test]
 async fn a_server_that_hangs_is_left_and_asked_again() {
     let (nats, data) = (Nats::start(), tempfile::tempdir().expect("a folder"));
     let king = King::start(&nats.provisioned().await).await;

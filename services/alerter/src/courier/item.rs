@@ -10,12 +10,17 @@ use events::{EventNumber, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
+/// Most attempts of which nobody knows whether they were taken: more would only be more copies.
+const COPIES: u32 = 3;
+
 /// What the King said to a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answered {
     Done,
     /// It will never be taken.
     Refused,
+    /// Not now; this answer stands under the command's id, so the next attempt needs another.
+    Full,
     /// No answer: unknown, to be asked again under the same id.
     Unanswered,
 }
@@ -27,8 +32,10 @@ pub enum Taken {
     Yes { via: String },
     /// Refused for good.
     No { reason: String },
-    /// Not now, or nobody knows.
+    /// Not now.
     Later { reason: String },
+    /// Nobody knows: the mail may have been taken, so another attempt may be another copy.
+    Unknown { reason: String },
 }
 
 /// A mail as it is sent, the same on every attempt.
@@ -77,8 +84,12 @@ pub(super) struct Item {
     body: String,
     reply_to: Option<Uuid>,
     attempts: u32,
+    /// How often its plan was refused and is to be tried under another id.
+    pub refusals: u32,
     first_sent_at: Option<u64>,
     recipients: BTreeMap<String, Taken>,
+    /// Attempts for a recipient after which nobody knew.
+    unknown: BTreeMap<String, u32>,
 }
 
 impl Item {
@@ -95,8 +106,10 @@ impl Item {
             body: notice.body,
             reply_to: None,
             attempts: 0,
+            refusals: 0,
             first_sent_at: None,
             recipients: BTreeMap::new(),
+            unknown: BTreeMap::new(),
         }
     }
 
@@ -114,8 +127,10 @@ impl Item {
             body: planned.body.clone(),
             reply_to: None,
             attempts: 0,
+            refusals: 0,
             first_sent_at: None,
             recipients: BTreeMap::new(),
+            unknown: BTreeMap::new(),
         }
     }
 
@@ -153,7 +168,7 @@ impl Item {
 
     pub(super) fn start(&mut self) -> Option<Action> {
         let (stage, action) = match &self.stage {
-            Stage::Wanted => (Stage::Planning, Action::Plan(self.notice())),
+            Stage::Wanted => (Stage::Planning, Action::Plan(self.notice(), self.refusals)),
             Stage::Planned => (Stage::Sending, Action::Send(self.letter(), self.waiting())),
             Stage::Sent(result) => {
                 (Stage::Recording(result.clone()), Action::Record(self.mail, result.clone()))
@@ -172,7 +187,12 @@ impl Item {
 
     pub(super) fn sent(&mut self, taken: Vec<(String, Taken)>, now: u64, patience_ms: u64) {
         let first = *self.first_sent_at.get_or_insert(now);
-        self.recipients.extend(taken);
+        for (recipient, taken) in taken {
+            if matches!(taken, Taken::Unknown { .. }) {
+                *self.unknown.entry(recipient.clone()).or_default() += 1;
+            }
+            self.recipients.insert(recipient, taken);
+        }
         let given_up = now.saturating_sub(first) >= patience_ms;
         if !given_up && !self.waiting().is_empty() {
             self.wait(Stage::Planned, now, pause::MAIL);
@@ -183,8 +203,19 @@ impl Item {
     }
 
     fn waiting(&self) -> Vec<String> {
-        let waits = |taken: &Taken| matches!(taken, Taken::Later { .. });
-        self.recipients.iter().filter(|(_, taken)| waits(taken)).map(|(who, _)| who.clone()).collect()
+        self.recipients
+            .iter()
+            .filter(|(who, taken)| self.waits(who, taken))
+            .map(|(who, _)| who.clone())
+            .collect()
+    }
+
+    fn waits(&self, recipient: &str, taken: &Taken) -> bool {
+        match taken {
+            Taken::Yes { .. } | Taken::No { .. } => false,
+            Taken::Later { .. } => true,
+            Taken::Unknown { .. } => self.unknown.get(recipient).is_none_or(|count| *count < COPIES),
+        }
     }
 
     /// Sent when anybody has it; what the others' servers said stands beside it.
@@ -197,6 +228,9 @@ impl Item {
                 Taken::Later { reason } => {
                     reasons.push(format!("{recipient}: given up; the last time: {reason}"))
                 }
+                Taken::Unknown { reason } => reasons.push(format!(
+                    "{recipient}: given up, though it may have been taken; the last time: {reason}"
+                )),
             }
         }
         let reasons = reasons.join("; ");

@@ -46,7 +46,8 @@ fn plan(courier: &mut Courier, notice: &Notice) {
 /// The actions in short: `plan 1`, `send 1 to a,b`, `record 1 sent via x`.
 fn short(actions: Vec<Action>) -> Vec<String> {
     let one = |action| match action {
-        Action::Plan(notice) => format!("plan {}", notice.mail.as_u128()),
+        Action::Plan(notice, 0) => format!("plan {}", notice.mail.as_u128()),
+        Action::Plan(notice, refusals) => format!("plan {} again ({refusals})", notice.mail.as_u128()),
         Action::Send(letter, to) => format!("send {} to {}", letter.mail.as_u128(), to.join(",")),
         Action::Record(mail, MailResult::Sent { via }) => format!("record {} sent via {via}", mail.as_u128()),
         Action::Record(mail, MailResult::Failed { reason }) => {
@@ -224,6 +225,33 @@ fn a_mail_is_given_up_after_its_time_and_not_before() {
     };
     assert_eq!(recorded, "record 1 failed: a: given up; the last time: 451 busy");
     assert!((PATIENCE..PATIENCE + 80_000).contains(&now), "{now}");
+}
+
+#[test]
+fn a_mail_of_which_nobody_knows_is_sent_three_times_at_most() {
+    let (mut courier, mail) = (courier(&["a", "b"]), firing(1, "crash/i"));
+    courier.want(mail.clone());
+    plan(&mut courier, &mail);
+    let unknown = || Taken::Unknown { reason: "no answer".to_owned() };
+    for (attempt, to) in [(0, "a,b"), (1, "a"), (2, "a")] {
+        assert_eq!(short(courier.next(attempt * 5000)), [format!("send 1 to {to}")]);
+        let taken: Vec<_> =
+            to.split(',').map(|who| (who, if who == "a" { unknown() } else { yes() })).collect();
+        sent(&mut courier, 1, &taken, attempt * 5000);
+    }
+    let expected = "record 1 sent via x; not taken by a: given up, though it may have been taken; the last time: no answer";
+    assert_eq!(short(courier.next(15_000)), [expected]);
+}
+
+#[test]
+fn a_plan_for_which_the_king_has_no_room_is_tried_again_under_another_id() {
+    let (mut courier, mail) = (courier(&["a"]), firing(1, "crash/i"));
+    courier.want(mail.clone());
+    assert_eq!(short(courier.next(0)), ["plan 1"]);
+    courier.plan_answered(mail.mail, Answered::Full, 0);
+    assert_eq!(short(courier.next(5000)), ["plan 1 again (1)"]);
+    courier.plan_answered(mail.mail, Answered::Unanswered, 5000);
+    assert_eq!(short(courier.next(10_000)), ["plan 1 again (1)"]);
 }
 
 #[test]

@@ -16,6 +16,12 @@ use tokio::time::timeout;
 
 /// Most connections to the server.
 const CONNECTIONS: u32 = 4;
+/// How much longer than at first a slow server may take in the end.
+const LONGER: u32 = 4;
+/// Refusals for want of the right login (RFC 4954, 6): somebody may mend it, so they are not for good.
+const LOGIN: [u16; 4] = [530, 534, 535, 538];
+
+type Server = AsyncSmtpTransport<Tokio1Executor>;
 
 /// Why the server cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -91,10 +97,11 @@ fn is_loopback(place: &str) -> bool {
 /// The server.
 pub struct Smtp {
     builder: AsyncSmtpTransportBuilder,
-    /// One pool for all mails; a new one after a time-out, since the old one may hold a connection that hangs.
-    pool: Mutex<AsyncSmtpTransport<Tokio1Executor>>,
+    /// One pool for all mails, and its patience; a new one after a time-out, since the old one may hold a connection
+    /// that hangs.
+    pool: Mutex<(Server, Duration)>,
     place: String,
-    patience: Duration,
+    longest: Duration,
 }
 
 impl fmt::Debug for Smtp {
@@ -104,7 +111,8 @@ impl fmt::Debug for Smtp {
 }
 
 impl Smtp {
-    /// Connects when the first mail is sent, not before. `patience` bounds one mail to one recipient.
+    /// Connects when the first mail is sent, not before. `patience` bounds the connection and one mail to one recipient;
+    /// it grows with a server that is too slow for it.
     ///
     /// # Errors
     /// When the URL cannot be used.
@@ -113,9 +121,10 @@ impl Smtp {
         let plain = url.url.starts_with("smtp://") && !url.url.contains("?tls=");
         let builder = if plain { builder.tls(Tls::None) } else { builder };
         let pool = PoolConfig::new().max_size(CONNECTIONS);
-        let builder = builder.timeout(Some(patience)).pool_config(pool);
-        let pool = Mutex::new(builder.clone().build());
-        Ok(Self { builder, pool, place: url.place.clone(), patience })
+        let builder = builder.pool_config(pool);
+        let server = builder.clone().timeout(Some(patience)).build();
+        let pool = Mutex::new((server, patience));
+        Ok(Self { builder, pool, place: url.place.clone(), longest: patience * LONGER })
     }
 
     pub(super) async fn send(
@@ -141,21 +150,57 @@ impl Smtp {
             Ok(mail) => mail,
             Err(error) => return Taken::No { reason: chain(&error) },
         };
-        let pool = self.pool().clone();
-        match timeout(self.patience, pool.send(mail)).await {
+        let (server, patience) = self.pool().clone();
+        // Greeting, TLS and login: until here nothing was sent, and whatever is wrong may be mended.
+        match timeout(patience, server.test_connection()).await {
+            Ok(Ok(true)) => {}
+            Ok(Ok(false)) => return Taken::Later { reason: format!("{} hung up", self.place) },
+            Ok(Err(error)) => return Taken::Later { reason: self.said(&error) },
+            Err(_) => {
+                self.renew(patience);
+                return Taken::Later { reason: self.silent(patience) };
+            }
+        }
+        match timeout(patience, server.send(mail)).await {
             Ok(Ok(response)) => {
                 Taken::Yes { via: format!("{}: {}", self.place, response.first_line().unwrap_or("taken")) }
             }
-            Ok(Err(error)) if error.is_permanent() => Taken::No { reason: self.said(&error) },
-            Ok(Err(error)) => Taken::Later { reason: self.said(&error) },
+            Ok(Err(error)) => self.not_taken(&error, patience),
             Err(_) => {
-                *self.pool() = self.builder.clone().build();
-                Taken::Later { reason: format!("{} gave no answer within {:?}", self.place, self.patience) }
+                self.renew(patience);
+                Taken::Unknown { reason: self.silent(patience) }
             }
         }
     }
 
-    fn pool(&self) -> MutexGuard<'_, AsyncSmtpTransport<Tokio1Executor>> {
+    fn not_taken(&self, error: &lettre::transport::smtp::Error, patience: Duration) -> Taken {
+        let reason = self.said(error);
+        match error.status().map(u16::from) {
+            Some(code) if LOGIN.contains(&code) => Taken::Later { reason },
+            Some(_) if error.is_permanent() => Taken::No { reason },
+            Some(_) => Taken::Later { reason },
+            // The mail could not be put into words for this server.
+            None if error.is_client() => Taken::No { reason },
+            None => {
+                if error.is_timeout() {
+                    self.renew(patience);
+                }
+                Taken::Unknown { reason }
+            }
+        }
+    }
+
+    /// A new pool, which gives the server twice as long as before: a slow one may have been at work on the mail.
+    fn renew(&self, patience: Duration) {
+        let patience = (patience * 2).min(self.longest);
+        *self.pool() = (self.builder.clone().timeout(Some(patience)).build(), patience);
+    }
+
+    fn silent(&self, patience: Duration) -> String {
+        format!("{} gave no answer within {patience:?}", self.place)
+    }
+
+    fn pool(&self) -> MutexGuard<'_, (Server, Duration)> {
         self.pool.lock().expect("nobody panics while holding it")
     }
 

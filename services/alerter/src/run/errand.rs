@@ -8,7 +8,7 @@ use bus::Bus;
 use events::command::alert::MailResult;
 use events::command::{AlertCommand, PlanMail, RecordMail};
 use events::wire::{Format, encode_order};
-use events::{Answer, Order, RefusalCode, subject};
+use events::{Answer, Order, Refusal, RefusalCode, subject};
 use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
@@ -25,8 +25,13 @@ pub(super) enum Outcome {
     Record(Uuid, Answered),
 }
 
-pub(super) async fn plan(bus: Bus, notice: Notice) -> Outcome {
-    let (mail, id) = (notice.mail, format!("mail-plan-{}", notice.mail));
+/// The King repeats what it said to an id, so each refusal that may pass makes another id.
+pub(super) async fn plan(bus: Bus, notice: Notice, refusals: u32) -> Outcome {
+    let mail = notice.mail;
+    let id = match refusals {
+        0 => format!("mail-plan-{mail}"),
+        refusals => format!("mail-plan-{mail}-{refusals}"),
+    };
     let plan = PlanMail {
         mail,
         incident: notice.incident,
@@ -51,7 +56,7 @@ pub(super) async fn send(post: Post, sender: Arc<Sender>, letter: Letter, to: Ve
             Taken::No { reason } => {
                 tracing::warn!(mail = %letter.mail, recipient, reason, "mail is refused for good")
             }
-            Taken::Later { reason } => {
+            Taken::Later { reason } | Taken::Unknown { reason } => {
                 tracing::warn!(mail = %letter.mail, recipient, reason, "mail is tried again")
             }
         }
@@ -71,17 +76,27 @@ async fn command(bus: &Bus, id: &str, order: AlertCommand) -> Answered {
     };
     match answer.map(|answer| answer.outcome) {
         Ok(events::Outcome::Accepted { .. }) => Answered::Done,
-        Ok(events::Outcome::Refused { refusal, .. }) if refusal.code == RefusalCode::Unavailable => {
-            tracing::warn!(command = id, %refusal, "the King is not ready; tried again");
-            Answered::Unanswered
-        }
-        Ok(events::Outcome::Refused { refusal, .. }) => {
-            tracing::warn!(command = id, %refusal, "the King refuses");
-            Answered::Refused
-        }
+        Ok(events::Outcome::Refused { refusal, .. }) => refused(id, &refusal),
         Err(reason) => {
             tracing::warn!(command = id, reason, "the King did not answer; tried again");
             Answered::Unanswered
+        }
+    }
+}
+
+fn refused(id: &str, refusal: &Refusal) -> Answered {
+    match refusal.code {
+        RefusalCode::Unavailable => {
+            tracing::warn!(command = id, %refusal, "the King is not ready; tried again");
+            Answered::Unanswered
+        }
+        RefusalCode::LimitReached => {
+            tracing::warn!(command = id, %refusal, "the King has no room; tried again");
+            Answered::Full
+        }
+        RefusalCode::Unreadable | RefusalCode::Invalid | RefusalCode::Unknown | RefusalCode::Conflict => {
+            tracing::warn!(command = id, %refusal, "the King refuses");
+            Answered::Refused
         }
     }
 }

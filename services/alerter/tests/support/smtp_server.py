@@ -1,8 +1,8 @@
 """A real SMTP server for tests: prints its port, then each mail that it takes as a line of JSON.
 
 Arguments: --refuse N (451 to the first N mails), --reset N (takes the first N mails and cuts the connection
-instead of saying so), --hang N (says nothing to the first N mails), --unknown ADDRESS (550 to this recipient),
---port PORT.
+instead of saying so), --hang N (says nothing to the first N mails), --login N (530 to the first N mails),
+--unknown ADDRESS (550 to this recipient), --port PORT.
 """
 
 import argparse
@@ -17,7 +17,16 @@ from aiosmtpd.smtp import SMTP
 class Handler:
     def __init__(self, arguments):
         self.refuse, self.reset, self.hang = arguments.refuse, arguments.reset, arguments.hang
-        self.unknown = arguments.unknown
+        self.unknown, self.login = arguments.unknown, arguments.login
+
+    async def handle_MAIL(self, server, session, envelope, address, options):
+        if self.login > 0:
+            self.login -= 1
+            say({"refused": address})
+            return "530 5.7.0 log in first"
+        envelope.mail_from = address
+        envelope.mail_options.extend(options)
+        return "250 OK"
 
     async def handle_RCPT(self, server, session, envelope, address, options):
         if address == self.unknown:
@@ -50,6 +59,7 @@ async def main():
     parser.add_argument("--refuse", type=int, default=0)
     parser.add_argument("--reset", type=int, default=0)
     parser.add_argument("--hang", type=int, default=0)
+    parser.add_argument("--login", type=int, default=0)
     parser.add_argument("--unknown")
     parser.add_argument("--port", type=int, default=0)
     arguments = parser.parse_args()
