@@ -15,7 +15,7 @@ pub use request::{Sender, Ticket};
 use events::limits::{MESSAGE_BYTES, REPORTS_PER_BATCH};
 use events::{DomainName, Report, Verdict};
 use request::Request;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Largest batch: the King takes up to 400 KB of one input.
 pub const BATCH_BYTES: usize = 400 * 1024;
@@ -25,6 +25,8 @@ pub const WAITING_REPORTS: usize = 50 * REPORTS_PER_BATCH;
 pub const WAITING_BYTES: usize = 32 * MESSAGE_BYTES;
 /// How long a sender waits for its answer before it sends again.
 pub const FRESH_MS: u64 = 5000;
+/// After so many answers that do not fit, the senders of a batch are heard one by one.
+const MISFITS: u32 = 2;
 /// First and longest pause before a batch is sent again.
 const PAUSE_MS: (u64, u64) = (50, 1000);
 
@@ -46,6 +48,8 @@ pub enum Dropped {
     Full,
     /// Its sender no longer waits for it.
     Stale,
+    /// The King cannot read it, not even alone.
+    Unreadable,
 }
 
 /// A report on its way, and where its verdict belongs.
@@ -62,6 +66,8 @@ struct Flight {
     batch: u64,
     carried: Vec<Carried>,
     attempts: u32,
+    /// Answers that did not fit it: the King cannot read all of it.
+    misfits: u32,
     /// When it may be sent again; none while it is with the King.
     resend_at: Option<u64>,
 }
@@ -74,6 +80,8 @@ pub struct Relay {
     waiting: VecDeque<Carried>,
     waiting_bytes: usize,
     flight: Option<Flight>,
+    /// Requests that travel alone, as one of them cannot be read and stood in the others' way.
+    alone: BTreeSet<Ticket>,
     batches: u64,
 }
 
@@ -81,7 +89,7 @@ impl Relay {
     /// An empty relay of this domain.
     pub fn new(domain: DomainName) -> Self {
         let (requests, waiting) = (BTreeMap::new(), VecDeque::new());
-        Self { domain, requests, waiting, waiting_bytes: 0, flight: None, batches: 0 }
+        Self { domain, requests, waiting, waiting_bytes: 0, flight: None, alone: BTreeSet::new(), batches: 0 }
     }
 
     /// A request came in. Reports that their sender may not send are refused here; the rest travels on.
@@ -124,8 +132,7 @@ impl Relay {
                 verdicts = verdicts.len(),
                 "answer does not fit its batch"
             );
-            self.flight = Some(flight);
-            return self.failed(batch, now);
+            return self.misfit(flight, now);
         }
         let mut tickets = Vec::with_capacity(flight.carried.len());
         for (carried, verdict) in flight.carried.into_iter().zip(verdicts) {
@@ -138,6 +145,36 @@ impl Relay {
         let mut actions = self.settle(tickets);
         actions.extend(self.launch());
         actions
+    }
+
+    fn misfit(&mut self, mut flight: Flight, now: u64) -> Vec<Action> {
+        flight.misfits += 1;
+        if flight.misfits < MISFITS {
+            let batch = flight.batch;
+            self.flight = Some(flight);
+            return self.failed(batch, now);
+        }
+        let tickets: BTreeSet<_> = flight.carried.iter().map(|carried| carried.ticket).collect();
+        let mut actions = Vec::new();
+        match tickets.first() {
+            Some(ticket) if tickets.len() == 1 => {
+                self.requests.remove(ticket);
+                self.forget_orphans();
+                actions.push(Action::Drop { ticket: *ticket, why: Dropped::Unreadable });
+            }
+            Some(_) | None => self.split(flight.carried, tickets),
+        }
+        actions.extend(self.launch());
+        actions
+    }
+
+    /// Back to the front, each request to travel alone.
+    fn split(&mut self, carried: Vec<Carried>, tickets: BTreeSet<Ticket>) {
+        self.alone.extend(tickets);
+        for carried in carried.into_iter().rev() {
+            self.waiting_bytes += carried.bytes;
+            self.waiting.push_front(carried);
+        }
     }
 
     /// The King did not answer a batch in time, or is not there: it is sent again, after a pause that doubles.
@@ -164,16 +201,6 @@ impl Relay {
             actions.push(Action::Send { batch: flight.batch, reports });
         }
         actions
-    }
-
-    /// When [`Relay::tick`] has something to do next, if nothing else happens.
-    pub fn wakes_at(&self) -> Option<u64> {
-        self.flight.as_ref().and_then(|flight| flight.resend_at)
-    }
-
-    /// Whether nobody waits for an answer.
-    pub fn is_idle(&self) -> bool {
-        self.requests.is_empty()
     }
 
     /// A batch that is with the King is left alone: its verdicts may still come.
@@ -225,18 +252,24 @@ impl Relay {
         if self.flight.is_some() || self.waiting.is_empty() {
             return None;
         }
+        let requests = &self.requests;
+        self.alone.retain(|ticket| requests.contains_key(ticket));
         let carried = self.take_batch();
         let reports = carried.iter().map(|carried| carried.report.clone()).collect();
         self.batches += 1;
-        self.flight = Some(Flight { batch: self.batches, carried, attempts: 0, resend_at: None });
+        self.flight = Some(Flight { batch: self.batches, carried, attempts: 0, misfits: 0, resend_at: None });
         Some(Action::Send { batch: self.batches, reports })
     }
 
     fn take_batch(&mut self) -> Vec<Carried> {
-        let (mut taken, mut bytes) = (Vec::new(), 0);
+        let (mut taken, mut bytes) = (Vec::<Carried>::new(), 0);
         while let Some(next) = self.waiting.front() {
             let fits = taken.is_empty() || bytes + next.bytes <= BATCH_BYTES;
-            if taken.len() == REPORTS_PER_BATCH || !fits {
+            let with = taken.last().is_none_or(|last| {
+                last.ticket == next.ticket
+                    || !(self.alone.contains(&last.ticket) || self.alone.contains(&next.ticket))
+            });
+            if taken.len() == REPORTS_PER_BATCH || !fits || !with {
                 break;
             }
             bytes += next.bytes;

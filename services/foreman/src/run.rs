@@ -249,6 +249,7 @@ impl Shell {
         let why = match why {
             Dropped::Full => "too much waits for the King",
             Dropped::Stale => "the King did not answer in time",
+            Dropped::Unreadable => "the King cannot read them; are it and their sender of the same build?",
         };
         match self.requests.remove(&ticket) {
             Some(message) => tracing::warn!(subject = message.subject, why, "reports stay with their sender"),

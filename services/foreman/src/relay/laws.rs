@@ -1,6 +1,6 @@
 //! What holds whatever happens: any mix of senders, and a King that answers, fails or stays silent.
 
-use super::stories::{relay, servant, started};
+use super::stories::{is_idle, relay, servant, started};
 use super::{Action, BATCH_BYTES, FRESH_MS, Ticket};
 use events::limits::REPORTS_PER_BATCH;
 use events::{Report, Verdict};
@@ -12,6 +12,8 @@ enum Step {
     /// The servant of this length of name sends so many reports.
     Up(usize, usize),
     Answer,
+    /// An answer that does not fit.
+    Misfit,
     Fail,
     Wait(u64),
 }
@@ -20,6 +22,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => (1..4usize, 0..40usize).prop_map(|(sender, reports)| Step::Up(sender, reports)),
         3 => Just(Step::Answer),
+        1 => Just(Step::Misfit),
         1 => Just(Step::Fail),
         1 => (1..3000u64).prop_map(Step::Wait),
     ]
@@ -104,6 +107,10 @@ proptest! {
                     }
                     None => Vec::new(),
                 },
+                Step::Misfit => match world.with_king.take() {
+                    Some((batch, _)) => relay.answered(batch, Vec::new(), world.now),
+                    None => Vec::new(),
+                },
                 Step::Fail => match world.with_king.take() {
                     Some((batch, _)) => relay.failed(batch, world.now),
                     None => Vec::new(),
@@ -115,7 +122,7 @@ proptest! {
             };
             world.perform(actions)?;
         }
-        prop_assert!(relay.is_idle());
+        prop_assert!(is_idle(&relay));
         prop_assert_eq!(world.settled.len(), world.asked.len());
     }
 }

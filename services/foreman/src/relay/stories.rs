@@ -33,6 +33,16 @@ fn failed(name: &str, number: u64, bytes: usize) -> Report {
     report(name, number, News::Instance(Failed { instance, stage, reason: "x".repeat(bytes) }.into()))
 }
 
+/// When it has something to do next, if nothing else happens.
+fn wakes_at(relay: &Relay) -> Option<u64> {
+    relay.flight.as_ref().and_then(|flight| flight.resend_at)
+}
+
+/// Whether nobody waits for an answer.
+pub(super) fn is_idle(relay: &Relay) -> bool {
+    relay.requests.is_empty()
+}
+
 fn sent(actions: &[Action]) -> Vec<(u64, Vec<u64>)> {
     let batch = |action: &Action| match action {
         Action::Send { batch, reports } => {
@@ -58,7 +68,7 @@ fn the_first_leaves_at_once_and_the_rest_as_one() {
         Action::Answer { ticket: Ticket(3), verdicts: vec![Verdict::Redundant] },
     ];
     assert_eq!(actions, expected);
-    assert!(relay.is_idle());
+    assert!(is_idle(&relay));
 }
 
 #[test]
@@ -67,7 +77,7 @@ fn nobody_is_answered_before_the_king_has_answered() {
     let actions = relay.received(Ticket(1), &servant("a"), vec![started("a", 1)], 0);
     assert!(actions.iter().all(|action| matches!(action, Action::Send { .. })));
     assert_eq!(relay.tick(1000), []);
-    assert!(!relay.is_idle());
+    assert!(!is_idle(&relay));
 }
 
 #[test]
@@ -76,10 +86,10 @@ fn a_king_that_is_away_is_asked_again_with_the_same_batch() {
     relay.received(Ticket(1), &servant("a"), vec![started("a", 1)], 0);
     relay.received(Ticket(2), &servant("b"), vec![started("b", 1)], 0);
     assert_eq!(relay.failed(1, 10), []);
-    assert_eq!(relay.wakes_at(), Some(60));
+    assert_eq!(wakes_at(&relay), Some(60));
     assert_eq!(sent(&relay.tick(60)), [(1, vec![1])]);
     assert_eq!(relay.failed(1, 70), []);
-    assert_eq!(relay.wakes_at(), Some(170), "the pause doubles");
+    assert_eq!(wakes_at(&relay), Some(170), "the pause doubles");
     assert_eq!(sent(&relay.tick(170)), [(1, vec![1])]);
     assert_eq!(sent(&relay.answered(1, vec![Verdict::Committed], 180)), [(2, vec![1])]);
 }
@@ -110,6 +120,26 @@ fn an_answer_of_the_wrong_length_is_no_answer() {
     relay.received(Ticket(1), &servant("a"), vec![started("a", 1)], 0);
     assert_eq!(relay.answered(1, vec![], 10), []);
     assert_eq!(sent(&relay.tick(60)), [(1, vec![1])]);
+}
+
+#[test]
+fn one_that_the_king_cannot_read_stands_in_nobodys_way() {
+    let (mut relay, bad) = (relay(), servant("a"));
+    relay.received(Ticket(1), &servant("cc"), vec![started("cc", 1)], 0);
+    relay.received(Ticket(2), &bad, vec![started("a", 1), started("a", 2)], 0);
+    relay.received(Ticket(3), &servant("bb"), vec![started("bb", 7)], 0);
+    assert_eq!(sent(&relay.answered(1, vec![Verdict::Committed], 1)), [(2, vec![1, 2, 7])]);
+    assert_eq!(relay.answered(2, vec![], 10), [], "perhaps only this once");
+    assert_eq!(sent(&relay.tick(60)), [(2, vec![1, 2, 7])]);
+    assert_eq!(sent(&relay.answered(2, vec![], 70)), [(3, vec![1, 2])], "alone now");
+    assert_eq!(relay.answered(3, vec![], 80), []);
+    relay.tick(130);
+    let actions = relay.answered(3, vec![], 140);
+    assert_eq!(actions[0], Action::Drop { ticket: Ticket(2), why: Dropped::Unreadable });
+    assert_eq!(sent(&actions), [(4, vec![7])]);
+    let actions = relay.answered(4, vec![Verdict::Committed], 150);
+    assert_eq!(actions, [Action::Answer { ticket: Ticket(3), verdicts: vec![Verdict::Committed] }]);
+    assert!(is_idle(&relay));
 }
 
 #[test]
@@ -168,5 +198,5 @@ fn a_request_of_which_all_is_refused_or_nothing_is_there_is_answered_at_once() {
     assert!(matches!(&actions[..], [Action::Answer { ticket: Ticket(1), .. }]), "{actions:?}");
     let actions = relay.received(Ticket(2), &servant("a"), vec![], 0);
     assert_eq!(actions, [Action::Answer { ticket: Ticket(2), verdicts: vec![] }]);
-    assert!(relay.is_idle());
+    assert!(is_idle(&relay));
 }
