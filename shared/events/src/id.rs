@@ -5,6 +5,7 @@ use crate::name::cut;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// Why a text is no id.
@@ -62,7 +63,7 @@ macro_rules! tokens {
     ($($(#[$doc:meta])* $Token:ident: $most:expr, $wanted:literal;)*) => {$(
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $Token(Box<str>);
+        pub struct $Token(Arc<str>);
 
         impl $Token {
             /// The token as text.

@@ -1,9 +1,11 @@
-//! Names: DNS labels, made only by parsing. So no name can hold a dot, `*`, `>`, white space or a path.
+//! Names: DNS labels, made only by parsing. So no name can hold a dot, `*`, `>`, white space or a path. A clone shares the
+//! text: names stand in every event and view.
 
 use crate::limits::NAME_BYTES;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// Why a text is no name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,7 +46,7 @@ macro_rules! names {
     ($($(#[$doc:meta])* $Name:ident = $noun:literal;)*) => {$(
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $Name(Box<str>);
+        pub struct $Name(Arc<str>);
 
         impl $Name {
             /// The name as text.

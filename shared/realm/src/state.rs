@@ -6,7 +6,7 @@ pub mod instance;
 pub mod servant;
 pub mod outcome;
 
-pub use app::{App, PublishedVersion, Release};
+pub use app::{App, PublishedVersion, Release, Tally};
 pub use config::{Config, Scope, Setting};
 pub use instance::Instance;
 pub use outcome::{Outcomes, StoredOutcome};

@@ -124,34 +124,31 @@ impl<'a> Draft<'a> {
 
     fn record(&mut self, state: &mut State, fact: Fact) {
         let event = self.event(state.last + 1, fact);
-        let bytes = wire::encode(&event);
-        self.keep(state, event, &bytes);
+        wire::encode_onto(&mut self.encoded, &event);
+        self.keep(state, event);
     }
 
-    fn keep(&mut self, state: &mut State, event: Event, bytes: &[u8]) {
+    /// Keeps an event whose bytes are already there.
+    fn keep(&mut self, state: &mut State, event: Event) {
         apply(state, &event);
-        self.encoded.extend_from_slice(bytes);
         self.events.push(event);
     }
 
     /// Records facts, then what they entail. Facts that are too large for one input are refused before anything changes.
     fn record_all(&mut self, state: &mut State, facts: Vec<Fact>) -> Result<(), Refusal> {
-        let events: Vec<(Event, Vec<u8>)> = (state.last + 1..)
-            .zip(facts)
-            .map(|(id, fact)| self.event(id, fact))
-            .map(|event| {
-                let bytes = wire::encode(&event);
-                (event, bytes)
-            })
-            .collect();
-        let bytes: usize = events.iter().map(|(_, bytes)| bytes.len()).sum();
+        let before = self.encoded.len();
+        let events: Vec<Event> =
+            (state.last + 1..).zip(facts).map(|(id, fact)| self.event(id, fact)).collect();
+        events.iter().for_each(|event| wire::encode_onto(&mut self.encoded, event));
+        let bytes = self.encoded.len() - before;
         if bytes + OUTCOME_BYTES > BYTES_PER_INPUT {
+            self.encoded.truncate(before);
             return Err(too_large(bytes));
         }
         let mut touched = BTreeSet::new();
-        for (event, bytes) in events {
+        for event in events {
             touch(state, &event.fact, &mut touched);
-            self.keep(state, event, &bytes);
+            self.keep(state, event);
         }
         self.converge(state, touched);
         Ok(())
@@ -163,12 +160,14 @@ impl<'a> Draft<'a> {
         for app in apps {
             let budget = (EVENTS_PER_INPUT - 1).saturating_sub(self.events.len());
             for fact in converge::app(state, &app, budget, &mut self.ids) {
+                let before = self.encoded.len();
                 let event = self.event(state.last + 1, fact);
-                let bytes = wire::encode(&event);
-                if self.encoded.len() + bytes.len() + OUTCOME_BYTES > BYTES_PER_INPUT {
+                wire::encode_onto(&mut self.encoded, &event);
+                if self.encoded.len() + OUTCOME_BYTES > BYTES_PER_INPUT {
+                    self.encoded.truncate(before);
                     return;
                 }
-                self.keep(state, event, &bytes);
+                self.keep(state, event);
             }
         }
     }
@@ -206,23 +205,26 @@ fn touch(state: &State, fact: &Fact, touched: &mut BTreeSet<AppName>) {
     }
 }
 
+/// An instance that becomes well changes nothing for its app while others are not; nor does one that is gone while others
+/// are going, unless its place is needed. So a deploy of thousands does not look at all of them for each.
 fn touch_instance(state: &State, event: &InstanceEvent, touched: &mut BTreeSet<AppName>) {
-    match event {
-        InstanceEvent::BecameHealthy(_)
-        | InstanceEvent::Finished(_)
-        | InstanceEvent::Failed(_)
-        | InstanceEvent::CrashLooped(_)
-        | InstanceEvent::Steadied(_)
-        | InstanceEvent::Retired(_)
-        | InstanceEvent::Stopped(_) => {
-            touched.extend(state.instances.get(&event.instance()).map(|instance| instance.app.clone()));
+    let Some(instance) = state.instances.get(&event.instance()) else { return };
+    let app = state.apps.get(&instance.app);
+    let matters = match event {
+        InstanceEvent::BecameHealthy(_) | InstanceEvent::Finished(_) | InstanceEvent::Steadied(_) => {
+            app.is_some_and(|app| app.tally.unwell <= 1)
         }
+        InstanceEvent::Stopped(_) => app.is_some_and(|app| app.tally.retiring <= 1 || app.is_short()),
+        InstanceEvent::Failed(_) | InstanceEvent::CrashLooped(_) | InstanceEvent::Retired(_) => true,
         InstanceEvent::Placed(_)
         | InstanceEvent::Started(_)
         | InstanceEvent::BecameUnhealthy(_)
         | InstanceEvent::Crashed(_)
         | InstanceEvent::PortsReplaced(_)
-        | InstanceEvent::Halted(_) => {}
+        | InstanceEvent::Halted(_) => false,
+    };
+    if matters {
+        touched.insert(instance.app.clone());
     }
 }
 

@@ -14,6 +14,7 @@ use events::{
     ServantId, Timestamp, Verdict, wire,
 };
 use proptest::prelude::*;
+use realm::state::Tally;
 use realm::{Context, Input, Response, State, apply, apply_commit, project, step};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
@@ -256,6 +257,9 @@ fn check(state: &State) {
             assert!(live.count() <= *wanted as usize, "more than {wanted} of {name}/{process}");
         }
         assert!(app.instances.iter().all(|id| state.instances.contains_key(id)));
+        let tallies = || state.instances_of(app).map(|(_, instance)| Tally::of(instance));
+        let (unwell, retiring) = (tallies().map(|it| it.unwell).sum(), tallies().map(|it| it.retiring).sum());
+        assert_eq!(app.tally, Tally { unwell, retiring }, "what {name} counts is what is there");
     }
 }
 

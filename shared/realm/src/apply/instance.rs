@@ -1,6 +1,6 @@
 //! What events about instances change.
 
-use crate::state::{Instance, State};
+use crate::state::{Instance, State, Tally};
 use events::event::{InstanceEvent, InstancePlaced, InstancePortsReplaced};
 use events::query::InstancePhase;
 use events::{Event, InstanceId};
@@ -52,9 +52,13 @@ pub(super) fn apply(state: &mut State, event: &Event, fact: &InstanceEvent) {
     }
 }
 
-fn change(state: &mut State, id: InstanceId, change: impl FnOnce(&mut Instance)) {
-    if let Some(instance) = state.instances.get_mut(&id) {
-        change(instance);
+/// Changes an instance, and what its app counts of it.
+pub(super) fn change(state: &mut State, id: InstanceId, change: impl FnOnce(&mut Instance)) {
+    let Some(instance) = state.instances.get_mut(&id) else { return };
+    let before = Tally::of(instance);
+    change(instance);
+    if let Some(app) = state.apps.get_mut(&instance.app).filter(|app| app.instances.contains(&id)) {
+        app.tally.replace(before, Tally::of(instance));
     }
 }
 
@@ -82,6 +86,7 @@ fn place(state: &mut State, event: &Event, fact: &InstancePlaced) {
     };
     if let Some(app) = state.apps.get_mut(&fact.app) {
         app.instances.insert(fact.instance);
+        app.tally.replace(Tally::default(), Tally::of(&instance));
         state.unsettled.insert(fact.app.clone());
     }
     if let Some(servant) = state.servants.get_mut(&fact.servant) {
@@ -112,8 +117,10 @@ fn replace_ports(state: &mut State, fact: &InstancePortsReplaced) {
 /// Takes an instance out of the state and frees its ports.
 pub(super) fn remove(state: &mut State, id: InstanceId) {
     let Some(instance) = state.instances.remove(&id) else { return };
-    if let Some(app) = state.apps.get_mut(&instance.app) {
-        app.instances.remove(&id);
+    if let Some(app) = state.apps.get_mut(&instance.app)
+        && app.instances.remove(&id)
+    {
+        app.tally.replace(Tally::of(&instance), Tally::default());
     }
     if let Some(servant) = state.servants.get_mut(&instance.servant) {
         servant.instances.remove(&id);

@@ -49,13 +49,14 @@ fn change(state: &mut State, at: Timestamp, domain: &DomainName, facts: &Registe
 
 /// After a restart of the host nothing runs there; what is assigned will be started.
 fn expect_restart(state: &mut State, at: Timestamp, id: ServantId) {
-    let Some(servant) = state.servants.get(&id) else { return };
-    for id in &servant.instances {
-        if let Some(instance) = state.instances.get_mut(id).filter(|it| !it.is_retired() && !it.is_finished())
-        {
-            instance.pid = None;
-            instance.enter(InstancePhase::Placed, at, Some("its host was restarted".into()));
-        }
+    let instances = state.servants.get(&id).map(|servant| servant.instances.clone()).unwrap_or_default();
+    for id in instances {
+        instance::change(state, id, |instance| {
+            if !instance.is_retired() && !instance.is_finished() {
+                instance.pid = None;
+                instance.enter(InstancePhase::Placed, at, Some("its host was restarted".into()));
+            }
+        });
     }
     unsettle_apps_on(state, id);
 }

@@ -1,5 +1,6 @@
 //! An app: its Git references, versions and releases, and what shall run of it.
 
+use super::instance::Instance;
 use events::command::app::Bundle;
 use events::{CommitHash, Digest, InstanceId, Manifest, ProcessName, Timestamp};
 use semver::Version;
@@ -25,6 +26,31 @@ pub struct App {
     pub counts: BTreeMap<ProcessName, u32>,
     /// Its instances, those told to stop included.
     pub instances: BTreeSet<InstanceId>,
+    pub tally: Tally,
+}
+
+/// How many of an app's instances stand in the way of its being settled, so that it is not counted over and over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// Those that shall run and are not well.
+    pub unwell: usize,
+    /// Those that were told to stop and are not gone.
+    pub retiring: usize,
+}
+
+impl Tally {
+    /// What one instance adds.
+    pub fn of(instance: &Instance) -> Self {
+        Self {
+            unwell: usize::from(!instance.is_retired() && !instance.is_well()),
+            retiring: usize::from(instance.is_retired()),
+        }
+    }
+
+    pub(crate) fn replace(&mut self, before: Self, after: Self) {
+        self.unwell = self.unwell + after.unwell - before.unwell;
+        self.retiring = self.retiring + after.retiring - before.retiring;
+    }
 }
 
 /// A version that can be deployed.
@@ -49,6 +75,12 @@ impl App {
     pub fn current_release(&self) -> Option<(u32, &Release)> {
         let number = self.current?;
         self.releases.get(&number).map(|release| (number, release))
+    }
+
+    /// Whether fewer instances are there than shall be.
+    pub fn is_short(&self) -> bool {
+        let wanted: u64 = self.counts.values().copied().map(u64::from).sum();
+        ((self.instances.len() - self.tally.retiring) as u64) < wanted
     }
 
     /// The manifest of a release.

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 /// The outcomes, bounded by age and by number. Age is measured by the log's own time, so every King forgets the same.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Outcomes {
-    by_id: BTreeMap<CommandId, StoredOutcome>,
+    /// Boxed, so that the nodes of the tree stay small.
+    by_id: BTreeMap<CommandId, Box<StoredOutcome>>,
     by_event: BTreeMap<EventNumber, CommandId>,
 }
 
@@ -24,7 +25,7 @@ pub struct StoredOutcome {
 impl Outcomes {
     /// The outcome of a command, if it is remembered.
     pub fn get(&self, id: &CommandId) -> Option<&StoredOutcome> {
-        self.by_id.get(id)
+        self.by_id.get(id).map(Box::as_ref)
     }
 
     /// How many are remembered.
@@ -40,7 +41,7 @@ impl Outcomes {
     pub(crate) fn insert(&mut self, id: CommandId, event: EventNumber, stored: StoredOutcome) {
         let now = stored.at;
         self.by_event.insert(event, id.clone());
-        self.by_id.insert(id, stored);
+        self.by_id.insert(id, Box::new(stored));
         while let Some((&oldest, id)) = self.by_event.first_key_value() {
             let aged = self.by_id.get(id).is_none_or(|stored| now.since(stored.at) > OUTCOME_AGE_MS);
             // A clock that jumps ages everything at once; the newest stay all the same.
