@@ -13,13 +13,15 @@ use crate::holder::{LOCK, runs};
 use crate::spec::INSTANCE_VARIABLE;
 use events::InstanceId;
 use std::collections::HashMap;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 
 /// What a holder said, or that it is gone.
 #[derive(Debug)]
@@ -46,6 +48,39 @@ pub enum Found {
     Held(State),
     /// It has no holder; this is what is recorded, with an end made up for a run that lost its holder.
     Unheld(State),
+    /// Whether its holder lives is not known yet; this is what is recorded. What is so is heard later.
+    Unknown(State),
+}
+
+/// What was seen of an instance, before it is taken over.
+pub struct Seen {
+    found: Found,
+    stream: Option<UnixStream>,
+}
+
+/// How long looking for the holder of an instance may keep others waiting.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Looks for the holder of an instance that was known before, for a short while.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub async fn look(folder: &InstanceFolder, boot: &str) -> io::Result<Seen> {
+    match tokio::time::timeout(LOOK, link::connect(folder)).await {
+        Ok(Some((stream, state))) => return Ok(Seen { found: Found::Held(state), stream: Some(stream) }),
+        // Takes its bounded time: a second sweep beside this one might hit what is started after it.
+        Ok(None) => match unheld(folder, boot).await {
+            Ok(state) => return Ok(Seen { found: Found::Unheld(state), stream: None }),
+            Err(error) => {
+                tracing::error!(instance = %folder.instance, %error, "what it left could not be swept away; trying again");
+            }
+        },
+        Err(_) => tracing::warn!(instance = %folder.instance, "its holder is waited for"),
+    }
+    let recorded = runs::read(&folder.path)?;
+    let is_of_now = recorded.run.as_ref().is_some_and(|run| run.boot == boot);
+    let state = if is_of_now { recorded } else { State::default() };
+    Ok(Seen { found: Found::Unknown(state), stream: None })
 }
 
 /// The holders of this servant.
@@ -65,41 +100,51 @@ impl Keeper {
         Self { program, boot, links: HashMap::new(), heard }
     }
 
-    /// Looks for the holder of an instance that was known before, and takes it over.
-    ///
-    /// # Errors
-    /// When the folder cannot be read.
-    pub async fn find(&mut self, folder: &InstanceFolder) -> io::Result<Found> {
-        match link::connect(folder).await {
-            Some((stream, state)) => {
-                self.attach(folder, stream);
-                Ok(Found::Held(state))
-            }
-            None => Ok(Found::Unheld(unheld(folder, &self.boot).await?)),
+    /// Takes over the holder of an instance that was seen, or may be there.
+    pub fn adopt(&mut self, folder: &InstanceFolder, seen: Seen) -> Found {
+        match &seen.found {
+            Found::Held(_) | Found::Unknown(_) => self.attach(folder, seen.stream),
+            Found::Unheld(_) => {}
         }
+        seen.found
     }
 
     /// Starts the process of an instance, under its holder or a new one.
     ///
     /// # Errors
     /// When no holder can be started.
-    pub async fn start(&mut self, folder: &InstanceFolder, order: StartOrder) -> io::Result<()> {
+    pub fn start(&mut self, folder: &InstanceFolder, order: StartOrder) -> io::Result<()> {
         if !self.links.contains_key(&folder.instance) {
-            let stream = self.spawn(folder)?;
-            self.attach(folder, stream);
+            match self.spawn(folder)? {
+                Some(stream) => self.attach(folder, Some(stream)),
+                None => {
+                    // Its state is heard as soon as it answers.
+                    self.attach(folder, None);
+                    return Err(io::Error::other(
+                        "a holder that was not known holds it; connecting to that one",
+                    ));
+                }
+            }
         }
-        self.order(folder.instance, Order::Start(order)).await;
-        Ok(())
+        self.order(folder.instance, Order::Start(order))
     }
 
     /// Signals the group of an instance, which its holder kills by itself when the grace is over.
-    pub async fn signal(&mut self, instance: InstanceId, told: Told, grace_ms: Option<u64>) {
-        self.order(instance, Order::Signal(SignalOrder { told, grace_ms })).await;
+    pub fn signal(&mut self, instance: InstanceId, told: Told, grace_ms: Option<u64>) {
+        let is_crowded = self.links.get(&instance).is_some_and(|link| link.capacity() <= ORDERS / 2);
+        // A holder that hears nothing needs no more of them; the rest of the queue is for other orders.
+        if !is_crowded && let Err(error) = self.order(instance, Order::Signal(SignalOrder { told, grace_ms }))
+        {
+            tracing::warn!(%instance, %error, "a signal is put off");
+        }
     }
 
     /// Lets the holder go; says whether there is one, which will say that it left.
-    pub async fn leave(&mut self, instance: InstanceId) -> bool {
-        self.order(instance, Order::Leave).await;
+    pub fn leave(&mut self, instance: InstanceId) -> bool {
+        if let Err(error) = self.order(instance, Order::Leave) {
+            // It goes when the Servant is started anew.
+            tracing::error!(%instance, %error, "its holder cannot be told to leave");
+        }
         self.links.contains_key(&instance)
     }
 
@@ -108,35 +153,47 @@ impl Keeper {
         self.links.remove(&instance);
     }
 
-    async fn order(&mut self, instance: InstanceId, order: Order) {
-        if let Some(link) = self.links.get(&instance)
-            && link.send(order).await.is_err()
-        {
-            // The link's end is told by the link itself.
-            tracing::debug!(%instance, "the holder is gone");
+    /// Never waits: a holder may hang.
+    fn order(&mut self, instance: InstanceId, order: Order) -> io::Result<()> {
+        let Some(link) = self.links.get(&instance) else {
+            return Ok(());
+        };
+        match link.try_send(order) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Closed(_)) => {
+                // The link's end is told by the link itself.
+                tracing::debug!(%instance, "the holder is gone");
+                Ok(())
+            }
+            Err(TrySendError::Full(_)) => Err(io::Error::other("its holder does not answer")),
         }
     }
 
-    fn attach(&mut self, folder: &InstanceFolder, stream: UnixStream) {
+    fn attach(&mut self, folder: &InstanceFolder, stream: Option<UnixStream>) {
         let (orders, waiting) = mpsc::channel(ORDERS);
         self.links.insert(folder.instance, orders);
         tokio::spawn(link::run(folder.clone(), self.boot.clone(), stream, waiting, self.heard.clone()));
     }
 
-    fn spawn(&self, folder: &InstanceFolder) -> io::Result<UnixStream> {
+    /// Starts a holder; none when another one holds the folder already.
+    fn spawn(&self, folder: &InstanceFolder) -> io::Result<Option<UnixStream>> {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let log = File::options().create(true).append(true).open(folder.path.join("holder.log"))?;
         // Locked here and inherited: from the fork on there is a holder, whatever becomes of the Servant.
         let lock = File::options().create(true).append(true).open(folder.path.join(LOCK))?;
-        lock.try_lock().map_err(|error| io::Error::other(format!("another holder holds it: {error}")))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
         let mut command = tokio::process::Command::new(&self.program);
         command.arg("holder").arg(&folder.path).arg0("king-holder").env_clear();
         command.stdin(Stdio::from(OwnedFd::from(theirs))).stdout(Stdio::from(lock)).stderr(Stdio::from(log));
         let mut holder = command.kill_on_drop(false).spawn()?;
         // Reaped when it ends, if the Servant still lives.
         tokio::spawn(async move { holder.wait().await });
-        UnixStream::from_std(ours)
+        UnixStream::from_std(ours).map(Some)
     }
 }
 

@@ -96,8 +96,13 @@ impl Servant {
         let beats = tokio::spawn(background::beat(self.bus.clone(), self.sender.clone()));
         let registering = tokio::spawn(background::register(registration, self.reports.clone()));
         let sending = tokio::spawn(self.reports.clone().send(self.bus.clone()));
+        let at_end = self.at_end;
         let mut shell = shell::Shell::new(self);
-        shell.find().await?;
+        tokio::select! {
+            found = shell.find() => found?,
+            // What runs is left running, so nothing needs to be found; what shall be stopped does.
+            () = shutdown.requested(), if at_end == AtEnd::Leave => {}
+        }
         let mut sending = sending;
         let result = tokio::select! {
             result = shell.run(&shutdown) => result,

@@ -188,6 +188,44 @@ async fn a_killed_holder_leaves_no_copy_and_its_instance_comes_back() {
         .await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_holder_that_hangs_keeps_nobody_waiting() {
+    let mut kingdom = Kingdom::with_servant(&[]).await;
+    let release = kingdom.release(1, &[("x", "x")], script("exec sleep 1000")).await;
+    let (one, two) = (instance(&release), instance(&release));
+    kingdom.assign(&[&release], &[&one]).await;
+    let heard = kingdom.wait("it is ready", |heard| heard.is_ready(one.instance)).await;
+    let holder = holder_of(&kingdom, one.instance);
+    kingdom.kill_servant();
+    signal(holder, "STOP");
+    kingdom.start_servant();
+    kingdom.assign(&[&release], &[&one, &two]).await;
+    kingdom.wait("the other is ready", |heard| heard.is_ready(two.instance)).await;
+    assert_eq!(processes_of(one.instance), heard.pids(one.instance));
+    signal(holder, "CONT");
+    kingdom.assign(&[&release], &[&two]).await;
+    kingdom.wait("it is stopped", |heard| heard.is_stopped(one.instance)).await;
+    assert!(processes_of(one.instance).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_runs_on_old_ports_is_found_to_be_outdated() {
+    let mut kingdom = Kingdom::with_servant(&[]).await;
+    let release = kingdom.release(1, &[("server.py", SERVER)], web("exec python3 server.py")).await;
+    let one = with_port(&release, free_port());
+    kingdom.assign(&[&release], &[&one]).await;
+    kingdom.wait("it is ready", |heard| heard.is_ready(one.instance)).await;
+    kingdom.kill_servant();
+    // As if the Servant had died after it had remembered its assignment, whose port is the one that is in the table.
+    let spec = kingdom.instance_folder(one.instance).join("spec");
+    let port = one.ports.values().next().unwrap();
+    let old = read(&spec).replace(&port.to_string(), &free_port().to_string());
+    std::fs::write(&spec, old).unwrap();
+    kingdom.start_servant();
+    let heard = kingdom.wait("it is started anew", |heard| heard.pids(one.instance).len() == 2).await;
+    assert!(!heard.of(one.instance).iter().any(|news| matches!(news, InstanceNews::Exited(_))));
+}
+
 fn holder_of(kingdom: &Kingdom, instance: events::InstanceId) -> u32 {
     let folder = kingdom.instance_folder(instance).display().to_string();
     let is_holder = |pid: &u32| read(format!("/proc/{pid}/cmdline").as_ref()).contains(&folder);

@@ -16,26 +16,42 @@ use tokio::sync::mpsc;
 const GREETING: Duration = Duration::from_secs(2);
 /// How often a holder that lives but does not answer is tried again.
 const TRY_AGAIN: Duration = Duration::from_millis(100);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
-/// Connects to the living holder of an instance and hears its state; none when no holder lives.
+/// Connects to the living holder of an instance and hears its state; none when no holder lives. Takes as long as that
+/// is not known.
 pub async fn connect(folder: &InstanceFolder) -> Option<(UnixStream, State)> {
-    while is_held(folder) {
-        if let Ok(greeted) = tokio::time::timeout(GREETING, greet(folder)).await
-            && let Ok(greeted) = greeted
-        {
-            return Some(greeted);
+    loop {
+        match is_held(folder) {
+            Ok(false) => return None,
+            Ok(true) => match tokio::time::timeout(GREETING, greet(folder)).await {
+                Ok(Ok(greeted)) => return Some(greeted),
+                Ok(Err(error)) => {
+                    tracing::debug!(instance = %folder.instance, %error, "its holder lives and does not answer; trying again");
+                }
+                Err(_) => {
+                    tracing::warn!(instance = %folder.instance, "its holder lives and says nothing; trying again");
+                }
+            },
+            // Nothing is concluded from what cannot be seen: a holder that lives must not lose its instance.
+            Err(error) => {
+                tracing::warn!(instance = %folder.instance, %error, "whether its holder lives cannot be seen; trying again");
+            }
         }
-        tracing::debug!(instance = %folder.instance, "its holder lives and does not answer; trying again");
         tokio::time::sleep(TRY_AGAIN).await;
     }
-    None
 }
 
 /// A living holder holds its lock.
-fn is_held(folder: &InstanceFolder) -> bool {
+fn is_held(folder: &InstanceFolder) -> io::Result<bool> {
     match File::open(folder.path.join(LOCK)) {
-        Ok(lock) => matches!(lock.try_lock(), Err(TryLockError::WouldBlock)),
-        Err(_) => false,
+        Ok(lock) => match lock.try_lock() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(error)) => Err(error),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -64,27 +80,29 @@ async fn first_word(stream: &mut UnixStream) -> io::Result<State> {
     }
 }
 
-/// Carries orders and words until the holder is gone.
+/// Carries orders and words until the holder is gone. Without a stream, a holder that is there is connected to first.
 pub async fn run(
     folder: InstanceFolder,
     boot: String,
-    stream: UnixStream,
+    mut stream: Option<UnixStream>,
     mut orders: mpsc::Receiver<Order>,
     heard: mpsc::Sender<Heard>,
 ) {
-    let mut stream = stream;
     loop {
-        let end = carry(&folder, stream, &mut orders, &heard).await;
+        let end = match stream.take() {
+            Some(stream) => carry(&folder, stream, &mut orders, &heard).await,
+            None => End::Cut,
+        };
         let what = match end {
             End::Left => HeardWhat::Left,
             End::ShellGone => return,
             End::Cut => match connect(&folder).await {
                 Some((again, state)) => {
                     tell(&folder, &heard, HeardWhat::Again(state)).await;
-                    stream = again;
+                    stream = Some(again);
                     continue;
                 }
-                None => lost(&folder, &boot).await,
+                None => lost(&folder, &boot, &heard).await,
             },
         };
         tell(&folder, &heard, what).await;
@@ -92,13 +110,21 @@ pub async fn run(
     }
 }
 
-async fn lost(folder: &InstanceFolder, boot: &str) -> HeardWhat {
-    match unheld(folder, boot).await {
-        Ok(state) => HeardWhat::Lost(state.exit),
-        Err(error) => {
-            tracing::error!(instance = %folder.instance, %error, "what a killed holder left could not be swept away");
-            HeardWhat::Lost(None)
+/// Until nothing of the instance is left: before that, it must not be started anew.
+async fn lost(folder: &InstanceFolder, boot: &str, heard: &mpsc::Sender<Heard>) -> HeardWhat {
+    let mut wait = TRY_AGAIN;
+    loop {
+        match unheld(folder, boot).await {
+            Ok(state) => return HeardWhat::Lost(state.exit),
+            Err(error) => {
+                tracing::error!(instance = %folder.instance, %error, "what a killed holder left could not be swept away; trying again");
+            }
         }
+        if heard.is_closed() {
+            return HeardWhat::Lost(None);
+        }
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(LONGEST_WAIT);
     }
 }
 

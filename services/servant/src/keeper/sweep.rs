@@ -4,6 +4,7 @@
 
 use crate::host;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -30,7 +31,11 @@ pub fn sweep(mark: &str, main: Option<(u32, u64)>) -> io::Result<()> {
             let _ = pidfd_send_signal(process, Signal::KILL);
         }
         for process in &found {
-            poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&DEATH))?;
+            match poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&DEATH)) {
+                // The next round looks again.
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
     }
     Err(io::Error::other(format!("processes with {mark} do not die")))

@@ -2,10 +2,11 @@
 
 use super::shell::Shell;
 use crate::holder::words::State;
-use crate::keeper::{Found, InstanceFolder};
+use crate::keeper::{self, Found, InstanceFolder, Seen};
 use crate::memory::Row;
 use crate::reconcile::input::Reported;
 use crate::reconcile::{Adopted, Input};
+use crate::spec::Spec;
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 
@@ -16,10 +17,18 @@ impl Shell {
     /// When the folders cannot be read.
     pub async fn find(&mut self) -> Result<()> {
         let known = self.known().context("the folders of instances cannot be read")?;
-        for (folder, row) in known {
-            self.adopt(&folder, row)
-                .await
-                .with_context(|| format!("instance {} cannot be taken over", folder.instance))?;
+        // All at once: one that hangs keeps no other waiting.
+        let looks: Vec<_> = known
+            .iter()
+            .map(|(folder, _)| {
+                let (folder, boot) = (folder.clone(), self.preparer.boot.clone());
+                tokio::spawn(async move { keeper::look(&folder, &boot).await })
+            })
+            .collect();
+        for ((folder, row), look) in known.into_iter().zip(looks) {
+            let failed = || format!("instance {} cannot be taken over", folder.instance);
+            let seen = look.await.with_context(failed)?.with_context(failed)?;
+            self.adopt(&folder, row, seen).await.with_context(failed)?;
         }
         if let Some(stored) = self.memory.assignment().cloned() {
             self.assigned(stored).await?;
@@ -47,22 +56,32 @@ impl Shell {
         Ok(known.into_values().map(|row| (InstanceFolder::new(&instances, row.spec.instance), row)).collect())
     }
 
-    async fn adopt(&mut self, folder: &InstanceFolder, row: Row) -> Result<()> {
-        let found = self.keeper.find(folder).await?;
+    async fn adopt(&mut self, folder: &InstanceFolder, row: Row, seen: Seen) -> Result<()> {
+        let found = self.keeper.adopt(folder, seen);
         let adopted = adopted(&row, &found);
         tracing::info!(instance = %folder.instance, ?adopted, "found");
         if folder.path.is_dir() {
             self.ship(&row.spec);
         }
-        let (spec, looping) = (Box::new(row.spec.clone()), row.looping);
+        let (spec, looping) = (Box::new(spec_of(folder, &row, &adopted)), row.looping);
         self.memory.put(row)?;
         self.step(Input::Known { spec, adopted, looping }).await
     }
 }
 
+/// What runs may be older than what is remembered: it is as its folder says, and the assignment shall see that.
+fn spec_of(folder: &InstanceFolder, row: &Row, adopted: &Adopted) -> Spec {
+    let own = match adopted {
+        Adopted::Running { .. } => folder.spec(),
+        Adopted::Idle | Adopted::Exited { .. } => None,
+    };
+    own.unwrap_or_else(|| row.spec.clone())
+}
+
 fn adopted(row: &Row, found: &Found) -> Adopted {
     let (state, is_held) = match found {
-        Found::Held(state) => (state, true),
+        // What is recorded to run is taken to run until its holder is heard, or is gone.
+        Found::Held(state) | Found::Unknown(state) => (state, true),
         Found::Unheld(state) => (state, false),
     };
     match state {

@@ -25,15 +25,15 @@ impl Shell {
         for deed in deeds {
             match deed {
                 Deed::Prepare(spec) => self.prepare(*spec, inputs),
-                Deed::Start(spec) => self.start(&spec, inputs).await,
+                Deed::Start(spec) => self.start(&spec, inputs),
                 Deed::Signal(instance, told) => {
                     let row = self.memory.rows().get(&instance);
                     let grace_ms = row.map(|row| row.spec.how.stop_grace_ms);
-                    self.keeper.signal(instance, told, grace_ms).await;
+                    self.keeper.signal(instance, told, grace_ms);
                 }
                 Deed::Check(instance, run, target) => self.check(instance, run, target),
-                Deed::Forget(instance) => self.forget(instance, inputs).await?,
-                Deed::Dismiss(instance) => self.dismiss(instance, inputs).await,
+                Deed::Forget(instance) => self.forget(instance, inputs)?,
+                Deed::Dismiss(instance) => self.dismiss(instance, inputs),
             }
         }
         Ok(())
@@ -97,7 +97,7 @@ impl Shell {
         self.preparing.begin(preparer, spec);
     }
 
-    async fn start(&mut self, spec: &Spec, inputs: &mut VecDeque<Input>) {
+    fn start(&mut self, spec: &Spec, inputs: &mut VecDeque<Input>) {
         let instance = spec.instance;
         if !self.preparer.folder(spec).is_ready(&self.preparer.boot) {
             return inputs.push_back(Input::StartFailed { instance, trouble: StartTrouble::ReleaseGone });
@@ -108,16 +108,14 @@ impl Shell {
                 Some(StartTrouble::PortTaken(port))
             }
             Err(error) => Some(StartTrouble::Hopeless(format!("its ports cannot be probed: {error}"))),
-            Ok(None) => {
-                self.order_start(spec).await.err().map(|error| StartTrouble::Passing(error.to_string()))
-            }
+            Ok(None) => self.order_start(spec).err().map(|error| StartTrouble::Passing(error.to_string())),
         };
         if let Some(trouble) = trouble {
             inputs.push_back(Input::StartFailed { instance, trouble });
         }
     }
 
-    async fn order_start(&mut self, spec: &Spec) -> io::Result<()> {
+    fn order_start(&mut self, spec: &Spec) -> io::Result<()> {
         let folder = InstanceFolder::new(&self.instances, spec.instance);
         folder.create(spec)?;
         self.ship(spec);
@@ -126,7 +124,7 @@ impl Shell {
         environment.extend(spec.environment());
         environment.insert("KING_SERVANT".to_owned(), self.name.to_string());
         let order = StartOrder { arguments: spec.how.command.argv(), environment, directory: tree };
-        self.keeper.start(&folder, order).await
+        self.keeper.start(&folder, order)
     }
 
     /// Ships the output of an instance from now on.
@@ -154,15 +152,15 @@ impl Shell {
     }
 
     /// It was reported to be gone. From here only its output is still of interest.
-    async fn forget(&mut self, instance: InstanceId, inputs: &mut VecDeque<Input>) -> Result<()> {
+    fn forget(&mut self, instance: InstanceId, inputs: &mut VecDeque<Input>) -> Result<()> {
         InstanceFolder::new(&self.instances, instance).mark_stopped()?;
         self.memory.remove(instance)?;
-        self.dismiss(instance, inputs).await;
+        self.dismiss(instance, inputs);
         Ok(())
     }
 
-    async fn dismiss(&mut self, instance: InstanceId, inputs: &mut VecDeque<Input>) {
-        if self.keeper.leave(instance).await {
+    fn dismiss(&mut self, instance: InstanceId, inputs: &mut VecDeque<Input>) {
+        if self.keeper.leave(instance) {
             self.leaving.insert(instance);
         } else {
             inputs.push_back(Input::Gone(instance));
