@@ -114,6 +114,14 @@ impl Reports {
         self.outbox.len()
     }
 
+    /// Whether this one waits: not before the barrier after it.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn is_waiting(&self, number: u64) -> Result<bool, OutboxError> {
+        Ok(self.outbox.pending(1)?.first().is_some_and(|(first, _)| *first <= number))
+    }
+
     /// Whether none waits.
     pub fn is_empty(&self) -> bool {
         self.outbox.is_empty()
@@ -126,7 +134,10 @@ impl Reports {
     pub async fn send(self, bus: Bus) -> Result<(), SendError> {
         let mut wait = FIRST_WAIT;
         loop {
-            let reports = self.next_batch()?;
+            let reports = match self.next_batch()? {
+                Batch::Reports(reports) => reports,
+                Batch::Unreadable => continue,
+            };
             let Some(last) = reports.last().map(|report| report.id.number) else {
                 self.wake.notified().await;
                 continue;
@@ -148,8 +159,9 @@ impl Reports {
         }
     }
 
-    fn next_batch(&self) -> Result<Vec<Report>, OutboxError> {
+    fn next_batch(&self) -> Result<Batch, OutboxError> {
         let mut bytes = 0;
+        let mut was_any_dropped = false;
         let mut reports = Vec::new();
         let first_held = self.held().first().copied().unwrap_or(u64::MAX);
         for (number, entry) in self.outbox.pending(BATCH)? {
@@ -171,6 +183,7 @@ impl Reports {
                     );
                     if reports.is_empty() {
                         self.outbox.ack_up_to(number)?;
+                        was_any_dropped = true;
                         continue;
                     }
                     break;
@@ -179,7 +192,8 @@ impl Reports {
             report.id = ReportId { sender: self.sender.servant.0, epoch: self.outbox.epoch(), number };
             reports.push(report);
         }
-        Ok(reports)
+        let is_unreadable = reports.is_empty() && was_any_dropped;
+        Ok(if is_unreadable { Batch::Unreadable } else { Batch::Reports(reports) })
     }
 
     async fn ask(&self, bus: &Bus, reports: &Vec<Report>) -> Result<ReportAnswer, AskError> {
@@ -192,6 +206,14 @@ impl Reports {
             Err(AskError::Count { sent: reports.len(), answered: answer.verdicts.len() })
         }
     }
+}
+
+/// What is sent next.
+enum Batch {
+    /// None when none waits.
+    Reports(Vec<Report>),
+    /// What was looked at could not be read and was dropped; there may be more behind it.
+    Unreadable,
 }
 
 #[derive(Debug, thiserror::Error)]

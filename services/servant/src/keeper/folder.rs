@@ -50,12 +50,17 @@ impl InstanceFolder {
 
     /// What the instance is; none when it is not written or cannot be read.
     pub fn spec(&self) -> Option<Spec> {
-        serde_json::from_slice(&std::fs::read(self.path.join(SPEC)).ok()?).ok()
+        let spec = self.read(SPEC)?;
+        serde_json::from_slice(&spec)
+            .inspect_err(|error| tracing::warn!(instance = %self.instance, %error, "its spec is damaged"))
+            .ok()
     }
 
-    /// The numbers of the next lines to ship, of stdout and stderr.
+    /// The numbers of the next lines to ship, of stdout and stderr. From the first on when that is not known: a repeated
+    /// line is told by its number.
     pub fn next_to_ship(&self) -> [u64; 2] {
-        let text = std::fs::read_to_string(self.path.join(SHIPPED)).unwrap_or_default();
+        let bytes = self.read(SHIPPED).unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
         let mut numbers = text.split_ascii_whitespace().map(|number| number.parse().unwrap_or(1));
         [numbers.next().unwrap_or(1), numbers.next().unwrap_or(1)]
     }
@@ -93,6 +98,19 @@ impl InstanceFolder {
         match std::fs::remove_dir_all(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other,
+        }
+    }
+
+    /// None when it is not there, or cannot be read, which is logged.
+    fn read(&self, name: &str) -> Option<Vec<u8>> {
+        match std::fs::read(self.path.join(name)) {
+            Ok(bytes) => Some(bytes),
+            Err(error) => {
+                if error.kind() != io::ErrorKind::NotFound {
+                    tracing::warn!(instance = %self.instance, name, %error, "a file of an instance cannot be read");
+                }
+                None
+            }
         }
     }
 

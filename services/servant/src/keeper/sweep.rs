@@ -49,29 +49,41 @@ fn find(mark: &str, main: Option<(u32, u64)>) -> io::Result<Vec<OwnedFd>> {
         let Some(pid) = pid.filter(|pid| *pid != own) else {
             continue;
         };
-        if !matches(pid, mark, main) {
+        if !matches(pid, mark, main)? {
             continue;
         }
-        let raw = i32::try_from(pid).ok().and_then(Pid::from_raw);
-        // Opened and looked at again: what the descriptor names is what was looked at.
-        if let Some(process) = raw.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok())
-            && matches(pid, mark, main)
-        {
+        let Some(raw) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
+            continue;
+        };
+        let process = match pidfd_open(raw, PidfdFlags::empty()) {
+            Ok(process) => process,
+            Err(Errno::SRCH) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        // Looked at again: what the descriptor names is what was looked at.
+        if matches(pid, mark, main)? {
             found.push(process);
         }
     }
     Ok(found)
 }
 
-fn matches(pid: u32, mark: &str, main: Option<(u32, u64)>) -> bool {
-    let Some(ticks) = host::start_ticks(pid) else {
-        return false;
-    };
-    main == Some((pid, ticks)) || has_mark(pid, mark)
+fn matches(pid: u32, mark: &str, main: Option<(u32, u64)>) -> io::Result<bool> {
+    let has_mark = has_mark(pid, mark)?;
+    // A zombie has no start time: it is dead.
+    Ok(host::start_ticks(pid).is_some_and(|ticks| has_mark || main == Some((pid, ticks))))
 }
 
-fn has_mark(pid: u32, mark: &str) -> bool {
-    // A process of somebody else cannot be read, and is none of ours.
-    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-    environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
+/// A process that is gone has no mark, and one of somebody else cannot be read and is none of ours.
+fn has_mark(pid: u32, mark: &str) -> io::Result<bool> {
+    let environment = match std::fs::read(format!("/proc/{pid}/environ")) {
+        Ok(environment) => environment,
+        Err(error) => {
+            let is_gone = Errno::from_io_error(&error) == Some(Errno::SRCH);
+            let is_none_of_ours =
+                matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied);
+            return if is_gone || is_none_of_ours { Ok(false) } else { Err(error) };
+        }
+    };
+    Ok(environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes()))
 }

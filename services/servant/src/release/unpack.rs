@@ -4,11 +4,13 @@
 //! Regular files and directories are made first, each below real directories only; links come last, so that nothing is
 //! written through one; then every symbolic link is followed by hand and must stay inside.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
 use tar::{Archive, Entry, EntryType};
 
 /// Most that is taken.
@@ -25,6 +27,8 @@ impl UnpackLimits {
 
 /// Most links on one path, as the kernel has it (path_resolution(7)).
 const LINKS_ON_A_PATH: usize = 40;
+/// Most bytes from one entry to the next: its header, long names and attributes.
+const HEADER_BYTES: u64 = 64 * 1024;
 /// Largest window of the packer that is followed, as a power of two: 128 MB.
 const WINDOW_LOG: u32 = 27;
 
@@ -59,11 +63,36 @@ pub fn unpack(archive: impl Read, root: &Path, limits: UnpackLimits) -> Result<(
         Unpacking { root, limits, bytes: 0, entries: 0, links: BTreeMap::new(), copies: Vec::new() };
     // Longer than any archive within the limits can be: a bomb of empty space ends here too.
     let most = limits.unpacked_bytes.saturating_add(limits.entries.saturating_mul(2048));
-    let mut archive = Archive::new(packed.take(most));
+    let allowance = Allowance::default();
+    let mut archive = Archive::new(Allowed { reader: packed.take(most), allowance: allowance.clone() });
+    allowance.set(HEADER_BYTES);
     for entry in archive.entries().map_err(UnpackError::Unreadable)? {
-        unpacking.entry(entry.map_err(UnpackError::Unreadable)?)?;
+        let entry = entry.map_err(UnpackError::Unreadable)?;
+        let unread = entry.size();
+        allowance.set(u64::MAX);
+        unpacking.entry(entry)?;
+        // What was not read of this one is skipped by reading, which costs no memory.
+        allowance.set(unread.saturating_add(HEADER_BYTES));
     }
     unpacking.finish()
+}
+
+/// How much may be read now, shared with who reads.
+type Allowance = Rc<Cell<u64>>;
+
+/// Reads no more than is allowed: names are held in memory, and an archive may claim to have endless ones.
+struct Allowed<R> {
+    reader: R,
+    allowance: Allowance,
+}
+
+impl<R: Read> Read for Allowed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.reader.read(buffer)?;
+        let left = self.allowance.get().checked_sub(length as u64);
+        self.allowance.set(left.ok_or_else(|| io::Error::other("the name of an entry is too long"))?);
+        Ok(length)
+    }
 }
 
 struct Unpacking<'a> {

@@ -54,6 +54,7 @@ impl Registration {
 pub async fn register(registration: Registration, reports: Reports) {
     let mut facts = registration.facts;
     let mut looked: Option<Instant> = None;
+    let mut last = None;
     loop {
         if looked.is_none_or(|looked| looked.elapsed() >= capability::LOOK_AGAIN) {
             let found = capability::detect().await;
@@ -63,20 +64,27 @@ pub async fn register(registration: Registration, reports: Reports) {
             facts.capabilities = found;
             looked = Some(Instant::now());
         }
-        report(&reports, &facts).await;
+        if let Err(error) = report(&reports, &facts, &mut last).await {
+            tracing::error!(%error, "the registration could not be stored; trying again later");
+        }
         tokio::time::sleep(REGISTER_AGAIN).await;
     }
 }
 
-async fn report(reports: &Reports, facts: &RegisterServant) {
-    let register = News::Servant(ServantNews::Register(facts.clone()));
-    let stored = async {
-        let number = reports.push(register)?;
-        reports.barrier().await?;
-        reports.release(&[number]);
-        Ok::<(), OutboxError>(())
-    };
-    if let Err(error) = stored.await {
-        tracing::error!(%error, "the registration could not be stored; trying again later");
+/// One registration waits at most: while nobody takes reports, more of them would only fill the outbox.
+async fn report(
+    reports: &Reports,
+    facts: &RegisterServant,
+    last: &mut Option<u64>,
+) -> Result<(), OutboxError> {
+    if let Some(last) = *last
+        && reports.is_waiting(last)?
+    {
+        return Ok(());
     }
+    let number = reports.push(News::Servant(ServantNews::Register(facts.clone())))?;
+    *last = Some(number);
+    reports.barrier().await?;
+    reports.release(&[number]);
+    Ok(())
 }

@@ -12,6 +12,7 @@ use crate::ship::Shipping;
 use crate::spec::specs;
 use anyhow::Result;
 use bus::Bus;
+use bus::outbox::OutboxError;
 use bus::views::{Views, Watch};
 use events::report::{InstanceNews, Stopped};
 use events::view::{Assignment, Stamped};
@@ -34,7 +35,7 @@ const DRAIN: Duration = Duration::from_secs(2);
 
 pub struct Shell {
     /// Held until the end: nobody else may use it.
-    _folder: Folder,
+    folder: Folder,
     pub(super) bus: Bus,
     servant: ServantId,
     pub(super) name: ServantName,
@@ -68,7 +69,7 @@ impl Shell {
         // Works also when the file of this program was replaced meanwhile.
         let keeper = Keeper::new(PathBuf::from("/proc/self/exe"), servant.boot, telling);
         Self {
-            _folder: servant.folder,
+            folder: servant.folder,
             bus: servant.bus,
             servant: servant.sender.servant,
             name: servant.sender.name,
@@ -148,7 +149,13 @@ impl Shell {
         let (whole, broken) = specs(&assignment.view);
         let is_new = match self.memory.assignment() {
             Some(last) if last.stamp > assignment.stamp => {
-                tracing::warn!(stamp = ?assignment.stamp, last = ?last.stamp, "an older assignment is refused");
+                tracing::warn!(
+                    stamp = ?assignment.stamp,
+                    last = ?last.stamp,
+                    table = %self.folder.join("table").display(),
+                    "an older assignment is refused; if the King's data was deleted on purpose, stop this servant, delete \
+                     the folder `table` and start it again: what runs is found by its folders"
+                );
                 return Ok(());
             }
             Some(last) => last.stamp < assignment.stamp,
@@ -168,7 +175,13 @@ impl Shell {
     async fn stop_unknown(&self, stopping: &[InstanceId]) -> Result<()> {
         let mut numbers = Vec::new();
         for instance in stopping.iter().copied().filter(|instance| !self.reconciler.knows(*instance)) {
-            numbers.push(self.reports.push(News::Instance(InstanceNews::Stopped(Stopped { instance })))?);
+            match self.reports.push(News::Instance(InstanceNews::Stopped(Stopped { instance }))) {
+                // The King names it again with the next assignment.
+                Err(error @ OutboxError::Full { .. }) => {
+                    tracing::error!(%instance, %error, "a report is lost")
+                }
+                other => numbers.push(other?),
+            }
         }
         if !numbers.is_empty() {
             self.reports.barrier().await?;

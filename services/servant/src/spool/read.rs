@@ -50,6 +50,15 @@ impl SpoolReader {
     /// # Errors
     /// When the files cannot be read.
     pub fn read(&mut self, most_lines: usize, most_bytes: usize) -> io::Result<Option<Batch>> {
+        let batch = self.read_next(most_lines, most_bytes)?;
+        if batch.is_none() {
+            // Most instances are silent most of the time, and there are many of them.
+            self.buffer = Vec::new();
+        }
+        Ok(batch)
+    }
+
+    fn read_next(&mut self, most_lines: usize, most_bytes: usize) -> io::Result<Option<Batch>> {
         loop {
             if self.open.is_none() && !self.open_segment()? {
                 return Ok(None);

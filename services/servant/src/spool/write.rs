@@ -31,6 +31,8 @@ pub struct SpoolWriter {
     next: u64,
     file: Option<File>,
     written: u64,
+    /// The last write failed.
+    is_failing: bool,
     /// The begin of a line whose end has not come yet.
     partial: Vec<u8>,
     /// Whole records that are not written yet, and the number of the first.
@@ -55,6 +57,7 @@ impl SpoolWriter {
             next,
             file: None,
             written: 0,
+            is_failing: false,
             partial: Vec::new(),
             pending: Vec::new(),
             pending_first: next,
@@ -87,10 +90,20 @@ impl SpoolWriter {
         let result = self.write_pending();
         self.pending.clear();
         self.pending_first = self.next;
-        if result.is_err() {
-            self.file = None;
+        match result {
+            Ok(()) => self.is_failing = false,
+            Err(error) => self.fail(&error),
         }
         true
+    }
+
+    /// Said once, to `holder.log`, until writing works again.
+    fn fail(&mut self, error: &io::Error) {
+        self.file = None;
+        if !std::mem::replace(&mut self.is_failing, true) {
+            // On a full disk there is nobody to tell.
+            let _ = writeln!(io::stderr(), "lines of {} are lost: {error}", self.output);
+        }
     }
 
     fn extend(&mut self, at: Timestamp, mut bytes: &[u8]) {

@@ -151,3 +151,27 @@ fn bombs_end_at_the_limits() {
     let error = unpack(&cut[..cut.len() / 2], &folder.path().join("d"), SMALL).unwrap_err();
     assert!(matches!(error, UnpackError::Unreadable(_)), "{error}");
 }
+
+#[test]
+fn endless_names_are_refused_and_long_ones_taken() {
+    let unpack_named = |length: usize, kind: EntryType| {
+        let mut builder = Builder::new(Vec::new());
+        let mut long = Header::new_gnu();
+        long.set_entry_type(kind);
+        long.set_size(length as u64);
+        raw(&mut long, "././@LongLink", None);
+        builder.append(&long, &vec![b'x'; length][..]).unwrap();
+        let mut file = Header::new_gnu();
+        file.set_size(0);
+        raw(&mut file, "short", None);
+        builder.append(&file, &b""[..]).unwrap();
+        let packed = zstd::encode_all(&builder.into_inner().unwrap()[..], 1).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        unpack(&packed[..], &folder.path().join("root"), SMALL)
+    };
+    unpack_named(200, EntryType::GNULongName).unwrap();
+    for kind in [EntryType::GNULongName, EntryType::GNULongLink, EntryType::XHeader] {
+        let error = unpack_named(4 << 20, kind).unwrap_err();
+        assert!(error.to_string().contains("too long"), "{kind:?}: {error}");
+    }
+}
