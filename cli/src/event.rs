@@ -74,9 +74,9 @@ async fn tail(globals: &Globals, args: TailArgs) -> Result<(), Failure> {
     let mut filter = Filter::load(&client, &args).await?;
     let first = first_event(&args, king.event);
     let mut events = EventTail::open(&client.bus, &[], first).await.map_err(|error| anyhow!(error))?;
-    history(globals, &args, &mut filter, &mut events, first..=king.event).await?;
+    let seen = history(globals, &args, &mut filter, &mut events, first..=king.event).await?;
     if args.no_follow {
-        return Ok(());
+        return all_seen(seen, king.event);
     }
     loop {
         let event = read(events.next().await.map_err(|error| anyhow!(error))?)?;
@@ -86,14 +86,26 @@ async fn tail(globals: &Globals, args: TailArgs) -> Result<(), Failure> {
     }
 }
 
-/// Prints what has happened: all of it with --since, or else the last events that match.
+/// Whether nothing is missing up to the King's newest event.
+fn all_seen(seen: EventNumber, newest: EventNumber) -> Result<(), Failure> {
+    if seen >= newest {
+        return Ok(());
+    }
+    Err(Failure::Failed(anyhow!(
+        "the King is at event {newest}, but none after {seen} was published within {HISTORY_PATIENCE:?}; ask again with --since {}",
+        seen + 1
+    )))
+}
+
+/// Prints what has happened: all of it with --since, or else the last events that match. Returns the number of the
+/// last event that was there.
 async fn history(
     globals: &Globals,
     args: &TailArgs,
     filter: &mut Filter,
     events: &mut EventTail,
     numbers: RangeInclusive<EventNumber>,
-) -> Result<(), Failure> {
+) -> Result<EventNumber, Failure> {
     let mut kept = VecDeque::new();
     let mut next = *numbers.start();
     while numbers.contains(&next) {
@@ -113,7 +125,8 @@ async fn history(
             kept.pop_front();
         }
     }
-    kept.iter().try_for_each(|event| print(globals, event))
+    kept.iter().try_for_each(|event| print(globals, event))?;
+    Ok(next.saturating_sub(1))
 }
 
 fn first_event(args: &TailArgs, newest: EventNumber) -> EventNumber {
@@ -135,5 +148,18 @@ fn print(globals: &Globals, event: &Event) -> Result<(), Failure> {
         Format::Table => output::print(&line::for_people(event, Style::of_stdout(globals))),
         Format::Json => output::print(&(line::json(event).to_string() + "\n")),
         Format::Name => output::print(&format!("{}\n", event.id)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_end_is_said() {
+        assert!(all_seen(7, 7).is_ok() && all_seen(9, 7).is_ok());
+        let failure = all_seen(5, 7).expect_err("two are missing");
+        assert_eq!(failure.code(), 1);
+        assert!(format!("{failure:?}").contains("--since 6"), "{failure:?}");
     }
 }
