@@ -9,6 +9,7 @@ mod nats;
 mod ports;
 mod leftovers;
 mod keeper;
+mod grace;
 mod log;
 mod ready;
 
@@ -24,6 +25,7 @@ use service::loopback::parse_bind;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// How to start a kingdom.
@@ -71,7 +73,8 @@ impl UpArgs {
         leftovers::end(&folder.join("pids"), &shutdown).await?;
         ports::check(&self)?;
         let plan = Plan::of(&self, &data, &folder)?;
-        let mut kingdom = Kingdom { keepers: Vec::new(), hurry: Shutdown::by_hand() };
+        let mut kingdom =
+            Kingdom { keepers: Vec::new(), hurry: Shutdown::by_hand(), nats: plan.nats_address };
         let ended = match kingdom.start(&plan, &shutdown).await {
             Ok(()) => {
                 say(&self.welcome(&data));
@@ -113,6 +116,7 @@ impl UpArgs {
 struct Kingdom {
     keepers: Vec<Keeper>,
     hurry: Shutdown,
+    nats: SocketAddr,
 }
 
 impl Kingdom {
@@ -161,8 +165,15 @@ impl Kingdom {
             self.keepers.drain(..).partition(|keeper| matches!(keeper.name(), "nats" | "king" | "foreman"));
         // Servants before the Alerter, so that it can still tell of what their end brings.
         outer.sort_by_key(|keeper| keeper.name() == "alerter");
-        let servants = outer.iter().filter(|keeper| keeper.name() != "alerter");
-        servants.for_each(Keeper::ask_to_end);
+        let servants = || outer.iter().filter(|keeper| keeper.is_servant());
+        if servants().next().is_some() {
+            let grace = tokio::select! {
+                grace = grace::of_servants(self.nats) => grace,
+                () = self.hurry.requested() => Duration::ZERO,
+            };
+            servants().for_each(|servant| servant.grant(grace));
+            servants().for_each(Keeper::ask_to_end);
+        }
         for keeper in outer.into_iter().chain(core.into_iter().rev()) {
             keeper.stop().await;
         }

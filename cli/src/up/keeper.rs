@@ -20,11 +20,15 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// A program that ran this long counts as sound again.
 const STEADY: Duration = Duration::from_secs(10);
 
+/// When to say what is waited for.
+const SAY_AFTER: Duration = Duration::from_secs(10);
+
 /// A program and the task that keeps it.
 pub struct Keeper {
     program: Program,
     log: Log,
     end: Shutdown,
+    grace: watch::Sender<Duration>,
     deaths: watch::Receiver<Option<ExitStatus>>,
     task: JoinHandle<()>,
 }
@@ -39,14 +43,16 @@ impl Keeper {
         let child = spawn(&program)?;
         let (deaths_sender, deaths) = watch::channel(None);
         let end = Shutdown::by_hand();
+        let (grace, granted) = watch::channel(program.grace);
         let care = Care {
             program: program.clone(),
             log: log.clone(),
             end: end.clone(),
             hurry: hurry.clone(),
+            grace: granted,
             deaths: deaths_sender,
         };
-        Ok(Self { program, log, end, deaths, task: tokio::spawn(care.keep(child)) })
+        Ok(Self { program, log, end, grace, deaths, task: tokio::spawn(care.keep(child)) })
     }
 
     /// Its name.
@@ -74,6 +80,16 @@ impl Keeper {
         }
     }
 
+    /// Whether it is a Servant.
+    pub fn is_servant(&self) -> bool {
+        is_servant(&self.program)
+    }
+
+    /// Gives it this long to end, if it has less.
+    pub fn grant(&self, grace: Duration) {
+        self.grace.send_modify(|granted| *granted = grace.max(*granted));
+    }
+
     /// Asks it to end, without waiting.
     pub fn ask_to_end(&self) {
         self.end.request();
@@ -95,6 +111,7 @@ struct Care {
     log: Log,
     end: Shutdown,
     hurry: Shutdown,
+    grace: watch::Receiver<Duration>,
     deaths: watch::Sender<Option<ExitStatus>>,
 }
 
@@ -163,7 +180,7 @@ impl Care {
             let _ = kill_process(pid, Signal::TERM);
         }
         let in_time = tokio::select! {
-            ended = timeout(self.program.grace, child.wait()) => ended.is_ok(),
+            ended = self.ends_by_itself(&mut child) => ended,
             () = self.hurry.requested() => false,
         };
         if !in_time {
@@ -174,14 +191,33 @@ impl Care {
         let _ = std::fs::remove_file(&self.program.pid);
     }
 
+    async fn ends_by_itself(&self, child: &mut Child) -> bool {
+        let grace = *self.grace.borrow();
+        let first = SAY_AFTER.min(grace);
+        if timeout(first, child.wait()).await.is_ok() {
+            return true;
+        }
+        if grace > first {
+            say(&format!(
+                "{} still stops; it may take up to {grace:?}, as long as its slowest app is allowed to; another Ctrl-C does not wait for it\n",
+                self.program.name
+            ));
+        }
+        timeout(grace - first, child.wait()).await.is_ok()
+    }
+
     /// Instances outlive their Servant: then it is a promise that is kept, and must be said.
     fn what_lives_on(&self) -> &'static str {
-        if self.program.name.starts_with("servant-") {
-            "; instances that it ran live on, and the next start finds them"
+        if is_servant(&self.program) {
+            "; instances that it ran may live on: the next start finds them, and `kingctl app stop` ends them then"
         } else {
             ""
         }
     }
+}
+
+fn is_servant(program: &Program) -> bool {
+    program.name.starts_with("servant-")
 }
 
 /// SIGKILL for the group of a child that is not reaped yet, so that its number is its own.
