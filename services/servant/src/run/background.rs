@@ -84,7 +84,8 @@ async fn report(
     }
     let number = reports.push(News::Servant(ServantNews::Register(facts.clone())))?;
     *last = Some(number);
-    reports.barrier().await?;
+    let stored = reports.barrier().await;
+    // Even if it is not: what is held holds back all that comes after it.
     reports.release(&[number]);
-    Ok(())
+    stored
 }

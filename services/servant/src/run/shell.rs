@@ -213,7 +213,11 @@ impl Shell {
 
     async fn said(&mut self, instance: InstanceId, said: Said) -> Result<()> {
         match said {
-            Said::State(_) | Said::Left => Ok(()),
+            Said::Left => Ok(()),
+            Said::State(state) => {
+                self.insist(instance, &state);
+                Ok(())
+            }
             Said::Started(run) => {
                 tracing::info!(%instance, pid = run.pid, "started");
                 self.step(Input::Started { instance, pid: run.pid }).await
@@ -226,6 +230,8 @@ impl Shell {
             }
             Said::Exited(exit) => {
                 tracing::info!(%instance, pid = exit.pid, code = exit.code, signal = exit.signal, told = ?exit.told, "exited");
+                let ended = State { run: None, exit: None };
+                self.insist(instance, &ended);
                 self.exited(instance, exit).await
             }
             Said::Spooled => {
@@ -235,8 +241,21 @@ impl Shell {
         }
     }
 
+    /// A holder that was told to leave and is still there heard nothing of it, or has something that runs after all.
+    fn insist(&mut self, instance: InstanceId, state: &State) {
+        if !self.leaving.contains(&instance) {
+            return;
+        }
+        if state.run.is_some() && state.exit.is_none() {
+            self.keeper.signal(instance, Told::Kill, None);
+        } else {
+            self.keeper.leave(instance);
+        }
+    }
+
     /// The connection was cut and made anew: what was said meanwhile shows in the state.
     async fn again(&mut self, instance: InstanceId, state: State) -> Result<()> {
+        self.insist(instance, &state);
         let known = self.memory.rows().get(&instance).map_or(0, |row| row.exited_run);
         match (state.run, state.exit) {
             (_, Some(exit)) if exit.run > known => {
