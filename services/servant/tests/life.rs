@@ -209,6 +209,26 @@ async fn a_holder_that_hangs_keeps_nobody_waiting() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_holder_that_the_servant_knows_nothing_of_is_taken_over() {
+    let mut kingdom = Kingdom::with_servant(&[]).await;
+    let release = kingdom.release(1, &[("x", "x")], script("exec sleep 1000")).await;
+    let one = instance(&release);
+    kingdom.assign(&[&release], &[&one]).await;
+    let heard = kingdom.wait("it is ready", |heard| heard.is_ready(one.instance)).await;
+    let pid = heard.pids(one.instance)[0];
+    kingdom.kill_servant();
+    std::fs::remove_dir_all(kingdom.folder().join("table")).unwrap();
+    std::fs::remove_file(kingdom.instance_folder(one.instance).join("spec")).unwrap();
+    kingdom.start_servant();
+    let heard = kingdom.wait("it is found", |heard| heard.pids(one.instance).len() == 2).await;
+    assert_eq!(heard.pids(one.instance), [pid, pid]);
+    assert_eq!(processes_of(one.instance), [pid]);
+    kingdom.assign(&[], &[]).await;
+    kingdom.wait("it is stopped", |heard| heard.is_stopped(one.instance)).await;
+    assert!(processes_of(one.instance).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_runs_on_old_ports_is_found_to_be_outdated() {
     let mut kingdom = Kingdom::with_servant(&[]).await;
     let release = kingdom.release(1, &[("server.py", SERVER)], web("exec python3 server.py")).await;
