@@ -240,3 +240,37 @@ fn judge(reports: &[Report], answer: &ReportAnswer) -> Result<(), SendError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use events::InstanceId;
+    use events::report::{InstanceNews, Stopped};
+    use uuid::Uuid;
+
+    #[tokio::test]
+    async fn unreadable_reports_are_dropped_and_do_not_hide_what_is_behind_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let sender = Sender {
+            servant: ServantId(Uuid::from_u128(1)),
+            name: "one".parse().unwrap(),
+            domain: "default".parse().unwrap(),
+        };
+        let reports = Reports::open(folder.path(), sender).await.unwrap();
+        for _ in 0..BATCH {
+            reports.outbox.push(b"\xc1").unwrap();
+        }
+        let instance = InstanceId(Uuid::from_u128(2));
+        let number = reports.push(News::Instance(InstanceNews::Stopped(Stopped { instance }))).unwrap();
+        reports.barrier().await.unwrap();
+        reports.release(&[number]);
+        assert!(matches!(reports.next_batch().unwrap(), Batch::Unreadable));
+        assert!(reports.is_waiting(number).unwrap());
+        let Batch::Reports(batch) = reports.next_batch().unwrap() else {
+            panic!("a report was dropped");
+        };
+        assert_eq!(batch.iter().map(|report| report.id.number).collect::<Vec<_>>(), [number]);
+        reports.outbox.ack_up_to(number).unwrap();
+        assert!(!reports.is_waiting(number).unwrap());
+    }
+}

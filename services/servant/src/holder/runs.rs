@@ -134,3 +134,34 @@ fn shorten(path: &Path, state: &State) -> io::Result<()> {
     File::open(&beside)?.sync_data()?;
     std::fs::rename(beside, path)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_run_and_its_end_are_read_back_whatever_was_torn() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut runs = Runs::open(folder.path()).unwrap();
+        let first = runs.record_start(std::process::id()).unwrap();
+        runs.record_exit(Timestamp(9), Some(3), None, Told::Terminate).unwrap();
+        runs.file.write_all(b"{\"run\":2,\"pi").unwrap();
+        let mut runs = Runs::open(folder.path()).unwrap();
+        let exit = runs.state().exit.unwrap();
+        assert_eq!((exit.run, exit.code, exit.told, exit.at), (1, Some(3), Told::Terminate, Timestamp(9)));
+        let second = runs.record_start(std::process::id()).unwrap();
+        assert_eq!((first.run, second.run), (1, 2));
+        assert_eq!(read(folder.path()).unwrap(), State { run: Some(second), exit: None });
+    }
+
+    #[test]
+    fn a_start_that_cannot_be_recorded_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut runs = Runs::open(folder.path()).unwrap();
+        // It takes no line, as on a full disk.
+        runs.file = File::open(folder.path().join(RUNS)).unwrap();
+        runs.record_start(std::process::id()).unwrap_err();
+        assert_eq!(runs.state(), State::default());
+        assert_eq!(read(folder.path()).unwrap(), State::default());
+    }
+}
