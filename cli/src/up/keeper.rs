@@ -188,7 +188,12 @@ impl Care {
             kill_group(&child);
             let _ = child.wait().await;
         }
-        let _ = std::fs::remove_file(&self.program.pid);
+        // What stays names a life that is over, so the next start passes over it; but the disk may be in trouble.
+        if let Err(error) = std::fs::remove_file(&self.program.pid)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            say(&format!("could not remove {}: {error}\n", self.program.pid.display()));
+        }
     }
 
     async fn ends_by_itself(&self, child: &mut Child) -> bool {

@@ -62,7 +62,12 @@ async fn end_one(left: &Left) -> Result<(), Failure> {
         .terminate()
         .with_context(|| format!("could not send SIGTERM to {name} (pid {})", process.pid()))?;
     if !process.ends_within(GRACE).await? {
-        say(&format!("{name} did not end within {GRACE:?}; killing it\n"));
+        let instances = if name.starts_with("servant-") {
+            "; its instances live on, and the one that starts now takes them over"
+        } else {
+            ""
+        };
+        say(&format!("{name} did not end within {GRACE:?}; killing it{instances}\n"));
         process.kill().with_context(|| format!("could not kill {name} (pid {})", process.pid()))?;
         if !process.ends_within(GRACE).await? {
             return Err(Failure::Failed(anyhow!(
