@@ -3,9 +3,11 @@
 use crate::command::Order;
 use crate::kinds::Kinded;
 use crate::limits::MESSAGE_BYTES;
-use serde::de::{DeserializeOwned, Deserializer, Visitor};
+use rmp_serde::decode::ReadRefReader;
+use serde::de::{DeserializeOwned, Deserializer, IgnoredAny, Visitor};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::io::ErrorKind;
 use std::marker::PhantomData;
 use std::str::FromStr;
 
@@ -18,8 +20,8 @@ pub enum WireError {
     MessagePack(#[source] rmp_serde::decode::Error),
     #[error("not the JSON that was expected")]
     Json(#[source] serde_json::Error),
-    #[error("{0} bytes follow the end of the message")]
-    Trailing(usize),
+    #[error("bytes follow the end of the message")]
+    Trailing,
 }
 
 impl WireError {
@@ -28,7 +30,7 @@ impl WireError {
         match self {
             Self::MessagePack(source) => format!("{self}: {source}"),
             Self::Json(source) => format!("{self}: {source}"),
-            Self::TooLarge { .. } | Self::Trailing(_) => self.to_string(),
+            Self::TooLarge { .. } | Self::Trailing => self.to_string(),
         }
     }
 }
@@ -78,12 +80,12 @@ impl Format {
         limited(bytes)?;
         match self {
             Self::MessagePack => {
-                let mut rest = bytes;
-                let mut deserializer = rmp_serde::Deserializer::new(&mut rest);
+                let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
                 deserializer.set_max_depth(DEPTH);
                 let order = Order::deserialize_data(kind, schema, &mut deserializer)
                     .map_err(WireError::MessagePack)?;
-                if rest.is_empty() { Ok(order) } else { Err(WireError::Trailing(rest.len())) }
+                nothing_follows(deserializer)?;
+                Ok(order)
             }
             Self::Json => {
                 let mut deserializer = serde_json::Deserializer::from_slice(bytes);
@@ -124,10 +126,24 @@ pub fn encode_order(order: &Order) -> Vec<u8> {
 /// # Errors
 /// When the bytes are not exactly one value of this shape.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, WireError> {
-    let mut rest = bytes;
-    let value =
-        T::deserialize(&mut rmp_serde::Deserializer::new(&mut rest)).map_err(WireError::MessagePack)?;
-    if rest.is_empty() { Ok(value) } else { Err(WireError::Trailing(rest.len())) }
+    let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
+    let value = T::deserialize(&mut deserializer).map_err(WireError::MessagePack)?;
+    nothing_follows(deserializer)?;
+    Ok(value)
+}
+
+/// The reader lends texts out of the bytes but does not tell how many are left: so another value is asked for.
+fn nothing_follows(
+    mut deserializer: rmp_serde::Deserializer<ReadRefReader<'_, [u8]>>,
+) -> Result<(), WireError> {
+    match IgnoredAny::deserialize(&mut deserializer) {
+        Err(rmp_serde::decode::Error::InvalidMarkerRead(error))
+            if error.kind() == ErrorKind::UnexpectedEof =>
+        {
+            Ok(())
+        }
+        Ok(_) | Err(_) => Err(WireError::Trailing),
+    }
 }
 
 /// Deserializes by parsing a text, without an allocation where the format lends it.
