@@ -25,8 +25,8 @@ test: ## check the format, lint, build, and run every test
 	@scripts/bootstrap --for test
 	@$(MAKE) --no-print-directory lint
 	cargo build --workspace --bins --locked
-	cargo nextest run --workspace --locked
 	cargo test --workspace --doc --locked --quiet
+	cargo nextest run --workspace --locked
 
 lint: ## check the format and lint, with warnings denied
 	cargo fmt --all --check
