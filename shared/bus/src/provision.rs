@@ -199,6 +199,10 @@ fn absent(like: &Value) -> Value {
 }
 
 fn wanted(limits: &Limits) -> Vec<Wanted> {
+    streams(limits).into_iter().chain(buckets(limits)).collect()
+}
+
+fn streams(limits: &Limits) -> Vec<Wanted> {
     vec![
         stream(
             LOG_STREAM,
@@ -246,13 +250,18 @@ fn wanted(limits: &Limits) -> Vec<Wanted> {
                 "duplicate_window": nanos(LONG_WINDOW),
             }),
         ),
+    ]
+}
+
+fn buckets(limits: &Limits) -> Vec<Wanted> {
+    vec![
         stream(
             VIEWS_STREAM,
             limits,
             &json!({
                 "subjects": [format!("$KV.{VIEWS_BUCKET}.>")],
                 "discard": "new",
-                    "max_msgs_per_subject": 1,
+                "max_msgs_per_subject": 1,
                 "allow_rollup_hdrs": true,
                 "deny_delete": true,
                 "duplicate_window": nanos(LONG_WINDOW),
@@ -264,7 +273,7 @@ fn wanted(limits: &Limits) -> Vec<Wanted> {
             &json!({
                 "subjects": [format!("$O.{ARTIFACTS_BUCKET}.C.>"), format!("$O.{ARTIFACTS_BUCKET}.M.>")],
                 "discard": "new",
-                    "allow_rollup_hdrs": true,
+                "allow_rollup_hdrs": true,
                 "duplicate_window": nanos(LONG_WINDOW),
             }),
         ),

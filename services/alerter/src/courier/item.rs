@@ -115,23 +115,16 @@ impl Item {
 
     /// A plan in the log that no incident called for here: it is sent all the same.
     pub(super) fn unknown(planned: &MailPlanned) -> Self {
-        Self {
+        let wanted = Self::wanted(Notice {
             mail: planned.mail,
             incident: planned.incident.clone(),
             phase: planned.phase,
+            event: 0,
             at: Timestamp(0),
-            stage: Stage::Wanted,
-            due_at: 0,
-            event: None,
             subject: planned.subject.clone(),
             body: planned.body.clone(),
-            reply_to: None,
-            attempts: 0,
-            refusals: 0,
-            first_sent_at: None,
-            recipients: BTreeMap::new(),
-            unknown: BTreeMap::new(),
-        }
+        });
+        Self { event: None, ..wanted }
     }
 
     pub(super) fn is_unplanned(&self) -> bool {

@@ -123,25 +123,9 @@ async fn every_object(
     Ok(super::program::run(command, "cat-file", Vec::new()).await?)
 }
 
-async fn pack(mut command: tokio::process::Command, input: Vec<u8>, output: File) -> Result<(), BundleError> {
-    use tokio::io::AsyncWriteExt;
-    let failed = |source| BundleError::Git(ProgramError::Run { command: "pack-objects".into(), source });
-    command.stdin(Stdio::piped()).stdout(output).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(failed)?;
-    let stdin = child.stdin.take();
-    let feed = async move {
-        if let Some(mut stdin) = stdin {
-            // A process that stops reading tells why by its status.
-            let _ = stdin.write_all(&input).await;
-        }
-    };
-    let ((), output) = tokio::join!(feed, child.wait_with_output());
-    let output = output.map_err(failed)?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let message = super::program::last_lines(&output.stderr);
-    Err(ProgramError::Failed { command: "pack-objects".into(), status: output.status, message }.into())
+async fn pack(command: tokio::process::Command, input: Vec<u8>, output: File) -> Result<(), BundleError> {
+    super::program::run_into(command, "pack-objects", input, output.into()).await?;
+    Ok(())
 }
 
 /// Lets a command see the objects in quarantine beside those of the repository.

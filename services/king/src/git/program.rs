@@ -113,10 +113,20 @@ impl Git {
 }
 
 /// Runs a command to its end with these bytes as its input, and returns its output.
-pub async fn run(mut command: Command, name: &str, input: Vec<u8>) -> Result<Vec<u8>, ProgramError> {
+pub async fn run(command: Command, name: &str, input: Vec<u8>) -> Result<Vec<u8>, ProgramError> {
+    run_into(command, name, input, Stdio::piped()).await
+}
+
+/// Like [`run`], with its output to another place; what goes there is not returned.
+pub async fn run_into(
+    mut command: Command,
+    name: &str,
+    input: Vec<u8>,
+    output: Stdio,
+) -> Result<Vec<u8>, ProgramError> {
     let failed = |source| ProgramError::Run { command: name.to_owned(), source };
     let stdin = if input.is_empty() { Stdio::null() } else { Stdio::piped() };
-    command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.stdin(stdin).stdout(output).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(failed)?;
     let stdin = child.stdin.take();
     let feed = async move {

@@ -38,20 +38,9 @@ impl Heard {
     }
 
     pub fn of(&self, instance: InstanceId) -> Vec<InstanceNews> {
-        let about = |news: &InstanceNews| match news {
-            InstanceNews::Started(news) => news.instance,
-            InstanceNews::Ready(news) => news.instance,
-            InstanceNews::Unhealthy(news) => news.instance,
-            InstanceNews::Exited(news) => news.instance,
-            InstanceNews::Looping(news) => news.instance,
-            InstanceNews::Steady(news) => news.instance,
-            InstanceNews::Failed(news) => news.instance,
-            InstanceNews::PortTaken(news) => news.instance,
-            InstanceNews::Stopped(news) => news.instance,
-        };
         self.news()
             .filter_map(|news| match news {
-                News::Instance(news) if about(news) == instance => Some(news.clone()),
+                News::Instance(news) if news.instance() == instance => Some(news.clone()),
                 News::Instance(_) | News::Servant(_) => None,
             })
             .collect()

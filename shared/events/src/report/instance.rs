@@ -19,6 +19,23 @@ noun! {
     }
 }
 
+impl InstanceNews {
+    /// The instance it is about.
+    pub fn instance(&self) -> InstanceId {
+        match self {
+            Self::Started(news) => news.instance,
+            Self::Ready(news) => news.instance,
+            Self::Unhealthy(news) => news.instance,
+            Self::Exited(news) => news.instance,
+            Self::Looping(news) => news.instance,
+            Self::Steady(news) => news.instance,
+            Self::Failed(news) => news.instance,
+            Self::PortTaken(news) => news.instance,
+            Self::Stopped(news) => news.instance,
+        }
+    }
+}
+
 /// Its process was started.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Started {

@@ -18,7 +18,7 @@ use events::{Fact, InstanceId, Refusal, RefusalCode, Report, ServantId};
 
 pub(super) fn hear(state: &State, report: &Report, news: &InstanceNews) -> Result<Hearing, Refusal> {
     check_text(news)?;
-    let id = subject(news);
+    let id = news.instance();
     let Some(instance) = state.instances.get(&id) else { return Ok(Hearing::Redundant) };
     if instance.servant != ServantId(report.id.sender) {
         return Ok(Hearing::Redundant);
@@ -37,20 +37,6 @@ pub(super) fn hear(state: &State, report: &Report, news: &InstanceNews) -> Resul
         });
     }
     Ok(live(state, id, instance, news))
-}
-
-fn subject(news: &InstanceNews) -> InstanceId {
-    match news {
-        InstanceNews::Started(news) => news.instance,
-        InstanceNews::Ready(news) => news.instance,
-        InstanceNews::Unhealthy(news) => news.instance,
-        InstanceNews::Exited(news) => news.instance,
-        InstanceNews::Looping(news) => news.instance,
-        InstanceNews::Steady(news) => news.instance,
-        InstanceNews::Failed(news) => news.instance,
-        InstanceNews::PortTaken(news) => news.instance,
-        InstanceNews::Stopped(news) => news.instance,
-    }
 }
 
 fn live(state: &State, id: InstanceId, instance: &Instance, news: &InstanceNews) -> Hearing {
