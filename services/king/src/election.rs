@@ -4,8 +4,8 @@
 use crate::writer::Machine;
 use bus::log::{AppendError, Log, LogError};
 use bus::tail::TailError;
-use events::{Commit, Digest, KingId, wire};
-use realm::{ApplyError, Context, Input, State, apply_commit};
+use events::{Commit, Digest, wire};
+use realm::{ApplyError, Candidate, Context, Input, State, apply_commit};
 use service::clock;
 
 /// Why a King could not take over.
@@ -90,13 +90,13 @@ impl Fold {
 ///
 /// # Errors
 /// When the log cannot be read, is damaged, or refuses the election.
-pub async fn take_over(log: &Log, king: KingId) -> Result<Elected, ElectionError> {
+pub async fn take_over(log: &Log, candidate: Candidate) -> Result<Elected, ElectionError> {
     let mut fold = Fold::empty();
     loop {
         fold.catch_up(log).await?;
         let mut machine: Machine<()> = Machine::new(fold.state.clone(), fold.sequence, fold.hash);
         let context = Context { at: clock::now(), entropy: clock::fresh_id().as_u128() };
-        machine.take(&Input::Election(king), &context);
+        machine.take(&Input::Election(candidate), &context);
         let append = machine.flush().expect("an election is an event, and nothing is in flight");
         match append_until_clear(log, &append).await {
             Ok(sequence) => {

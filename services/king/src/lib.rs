@@ -5,6 +5,7 @@
 //! people reach). [`serve`] starts all of it.
 
 pub mod args;
+pub mod signer;
 pub mod election;
 pub mod writer;
 pub mod kingdom;

@@ -11,6 +11,7 @@ use crate::git::RemoteError;
 use crate::http::{Metrics, Readiness, ServeError};
 use crate::kingdom::Kingdom;
 use crate::queries::Queries;
+use crate::signer::{Signer, SignerError};
 use crate::writer::run::Parts as WriterParts;
 use crate::writer::{Writer, WriterError};
 use bus::connect::SubscribeError;
@@ -18,6 +19,7 @@ use bus::log::Log;
 use bus::objects::ObjectError;
 use bus::{Bus, connect, durable, provision};
 use events::KingId;
+use realm::Candidate;
 use service::data::Folder;
 use service::{Shutdown, clock};
 use std::sync::Arc;
@@ -29,6 +31,8 @@ use tokio::net::TcpListener;
 pub enum KingError {
     #[error("could not use the data folder of the King")]
     Folder(#[from] service::data::FolderError),
+    #[error("the King cannot sign")]
+    Signer(#[from] SignerError),
     #[error(
         "could not read the password of the NATS system user from {path}; name the file with --nats-system-password-file"
     )]
@@ -72,6 +76,7 @@ pub enum KingError {
 /// What every part of a King rests on.
 struct King {
     id: KingId,
+    signer: Signer,
     bus: Bus,
     log: Log,
     kingdom: Kingdom,
@@ -106,9 +111,9 @@ async fn start(
     listener: TcpListener,
     tasks: &mut Tasks,
 ) -> Result<(), KingError> {
-    let king = King::connect(args, tasks.shutdown()).await?;
+    let king = King::connect(args, folder, tasks.shutdown()).await?;
     edge::open(&king, args, folder, listener, tasks).await?;
-    let elected = election::take_over(&king.log, king.id).await?;
+    let elected = election::take_over(&king.log, king.candidate()).await?;
     tracing::info!(epoch = elected.state.epoch, event = elected.state.last, king = %king.id, "this King writes");
     king.kingdom.begin(elected.state.clone(), elected.sequence);
     king.work(elected, tasks).await?;
@@ -117,7 +122,7 @@ async fn start(
 }
 
 impl King {
-    async fn connect(args: &Args, shutdown: &Shutdown) -> Result<Self, KingError> {
+    async fn connect(args: &Args, folder: &Folder, shutdown: &Shutdown) -> Result<Self, KingError> {
         let bus = connect::connect(&args.bus()).await?;
         prove(args).await?;
         provision::provision(&bus, &provision::Limits::default()).await?;
@@ -127,6 +132,7 @@ impl King {
         let kingdom = Kingdom::new(Feed::new(History::of_log(log.clone()), RING_EVENTS), metrics.clone());
         Ok(Self {
             id,
+            signer: Signer::open(&folder.join("audit.key"))?,
             queries: Queries::new(bus.clone(), kingdom.clone(), metrics.clone(), id),
             bus,
             log,
@@ -135,6 +141,10 @@ impl King {
             readiness: Readiness::new("starting", "the King is starting: it reads the log"),
             shutdown: shutdown.clone(),
         })
+    }
+
+    fn candidate(&self) -> Candidate {
+        Candidate { king: self.id, key: Some(self.signer.key()) }
     }
 
     async fn work(&self, elected: Elected, tasks: &mut Tasks) -> Result<(), KingError> {

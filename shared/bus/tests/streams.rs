@@ -87,7 +87,7 @@ fn event(number: u64) -> Event {
         actor: Actor::king(),
         cause: Cause::Election,
         domain: "default".parse().unwrap(),
-        fact: Fact::King(KingEvent::Elected(KingElected { king, epoch: number })),
+        fact: Fact::King(KingEvent::Elected(KingElected { king, epoch: number, key: None })),
     }
 }
 

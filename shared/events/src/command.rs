@@ -7,10 +7,12 @@ pub mod version;
 pub mod config;
 pub mod servant;
 pub mod alert;
+pub mod king;
 
 pub use alert::{AlertCommand, PlanMail, RecordMail};
 pub use app::{AppCommand, CreateApp, DeployApp, PushApp, RefChange, RemoveApp, ScaleApp, StopApp};
 pub use config::{ConfigCommand, SetConfig, UnsetConfig};
+pub use king::{KingCommand, RecordCheckpoint};
 pub use servant::{RemoveServant, ServantCommand};
 pub use version::{PublishVersion, VersionCommand, VersionSpec};
 
@@ -25,6 +27,7 @@ nouns! {
         Config(ConfigCommand) = "config",
         Servant(ServantCommand) = "servant",
         Alert(AlertCommand) = "alert",
+        King(KingCommand) = "king",
     }
 }
 

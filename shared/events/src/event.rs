@@ -19,7 +19,7 @@ pub use instance::{
     InstanceEvent, InstanceFailed, InstanceFinished, InstanceHalted, InstancePlaced, InstancePortsReplaced,
     InstanceRetired, InstanceStarted, InstanceSteadied, InstanceStopped, RetireReason,
 };
-pub use king::{KingElected, KingEvent};
+pub use king::{KingCheckpointed, KingElected, KingEvent};
 pub use release::{ReleaseCreated, ReleaseEvent};
 pub use servant::{
     ServantChanged, ServantEvent, ServantJoined, ServantLost, ServantRemoved, ServantReturned,

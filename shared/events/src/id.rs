@@ -201,6 +201,10 @@ macro_rules! hashes {
 hashes! {
     /// The BLAKE3 hash of an object in the artifact store, or of a commit of the log.
     Digest: 32, "a BLAKE3 digest (64 lower-case hexadecimal digits)";
+    /// The public key (Ed25519) by which a King's signatures are checked; it is its own id.
+    KingKey: 32, "a public key (64 lower-case hexadecimal digits)";
+    /// A signature (Ed25519).
+    Signature: 64, "a signature (128 lower-case hexadecimal digits)";
     /// The id of a Git commit (SHA-1).
     CommitHash: 20, "a Git commit id (40 lower-case hexadecimal digits)";
 }

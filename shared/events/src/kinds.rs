@@ -7,9 +7,10 @@ use serde::de::DeserializeSeed;
 use serde::{Deserializer, Serialize, Serializer};
 use std::marker::PhantomData;
 
-/// One noun: an enum of its verbs. Each line is `Variant(Shape) = "verb" @ schema`.
+/// One noun: an enum of its verbs. Each line is `Variant(Shape) = "verb" @ schema`, and for a shape that was stored
+/// otherwise before ` <- schema OldShape`, which is read into the new one by `From`.
 macro_rules! noun {
-    ($(#[$doc:meta])* $Enum:ident = $noun:literal { $($(#[$variant_doc:meta])* $Variant:ident($Data:ty) = $verb:literal @ $schema:literal),* $(,)? }) => {
+    ($(#[$doc:meta])* $Enum:ident = $noun:literal { $($(#[$variant_doc:meta])* $Variant:ident($Data:ty) = $verb:literal @ $schema:literal $(<- $old:literal $Old:ty)*),* $(,)? }) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq)]
         pub enum $Enum { $($(#[$variant_doc])* $Variant($Data)),* }
@@ -17,6 +18,9 @@ macro_rules! noun {
         impl $Enum {
             /// Every kind of this noun with the newest version of its shape.
             pub const KINDS: &'static [(&'static str, u16)] = &[$((concat!($noun, ".", $verb), $schema)),*];
+
+            /// Every kind with a version of its shape that is only read any more.
+            pub const OLD_KINDS: &'static [(&'static str, u16)] = &[$($((concat!($noun, ".", $verb), $old),)*)*];
 
             /// `<noun>.<verb>`.
             pub fn kind(&self) -> &'static str {
@@ -41,6 +45,10 @@ macro_rules! noun {
                     $((concat!($noun, ".", $verb), $schema) => {
                         <$Data as serde::Deserialize>::deserialize(deserializer).map(Self::$Variant)
                     })*
+                    $($((concat!($noun, ".", $verb), $old) => {
+                        let old = <$Old as serde::Deserialize>::deserialize(deserializer)?;
+                        Ok(Self::$Variant(<$Data>::from(old)))
+                    })*)*
                     _ => Err(crate::kinds::unknown(kind, schema, Self::KINDS)),
                 }
             }
@@ -80,6 +88,11 @@ macro_rules! nouns {
             /// Every kind with the newest version of its shape.
             pub fn kinds() -> impl Iterator<Item = (&'static str, u16)> {
                 [$(<$Enum>::KINDS),*].into_iter().flatten().copied()
+            }
+
+            /// Every kind with a version of its shape that is only read any more.
+            pub fn old_kinds() -> impl Iterator<Item = (&'static str, u16)> {
+                [$(<$Enum>::OLD_KINDS),*].into_iter().flatten().copied()
             }
         }
 

@@ -7,6 +7,7 @@
 
 mod samples;
 
+use events::event::KingElected;
 use events::{Event, Fact, Kinded, Order, Report, wire};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -55,6 +56,25 @@ fn every_event_reads_and_writes_as_it_was_stored() {
     }
 }
 
+/// Facts as they were stored before their shape changed, with the schema that they had.
+fn old_facts() -> Vec<(u16, Fact)> {
+    vec![(1, Fact::King(KingElected { king: samples::king(), epoch: 2, key: None }.into()))]
+}
+
+#[test]
+fn every_event_that_was_stored_in_an_older_shape_still_reads() {
+    let facts = old_facts();
+    let shown: BTreeSet<_> = facts.iter().map(|(schema, fact)| (fact.kind(), *schema)).collect();
+    assert_eq!(shown, Fact::old_kinds().collect(), "every old shape has an example");
+    for (schema, fact) in facts {
+        let name = format!("event.{}.{schema}", fact.kind());
+        let stored = std::fs::read_to_string(folder().join(format!("{name}.hex"))).unwrap();
+        let read: Event =
+            wire::decode(&unhex(&stored)).unwrap_or_else(|error| panic!("{name}: {}", error.reason()));
+        assert_eq!(read, samples::event(fact), "{name} reads as something else");
+    }
+}
+
 #[test]
 fn every_report_reads_and_writes_as_it_was_stored() {
     let news = samples::news_of_every_kind();
@@ -92,7 +112,8 @@ fn every_command_reads_and_writes_as_it_was_queued() {
 
 #[test]
 fn no_golden_file_is_left_without_its_shape() {
-    let events = Fact::kinds().map(|(kind, schema)| format!("event.{kind}.{schema}.hex"));
+    let events =
+        Fact::kinds().chain(Fact::old_kinds()).map(|(kind, schema)| format!("event.{kind}.{schema}.hex"));
     let reports = events::News::kinds().map(|(kind, schema)| format!("report.{kind}.{schema}.hex"));
     let orders = Order::kinds().map(|(kind, schema)| format!("command.{kind}.{schema}.json"));
     let known: BTreeSet<String> = events.chain(reports).chain(orders).collect();

@@ -1,6 +1,6 @@
 //! What reaches the core from outside: the input, and the time and random bits that the edge drew for it.
 
-use events::{Actor, Cause, Command, DomainName, KingId, Report, Timestamp};
+use events::{Actor, Cause, Command, DomainName, KingId, KingKey, Report, Timestamp};
 use uuid::{Builder, Uuid};
 
 /// The closed set of everything that can change the state.
@@ -11,7 +11,20 @@ pub enum Input {
     /// Time passed: work that was left is continued.
     Tick,
     /// A King takes over.
-    Election(KingId),
+    Election(Candidate),
+}
+
+/// A King that takes over, and the key of its signatures, if it signs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    pub king: KingId,
+    pub key: Option<KingKey>,
+}
+
+impl From<KingId> for Candidate {
+    fn from(king: KingId) -> Self {
+        Self { king, key: None }
+    }
 }
 
 impl Input {

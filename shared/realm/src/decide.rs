@@ -10,14 +10,15 @@ pub mod config;
 pub mod servant;
 pub mod instance;
 pub mod alert;
+pub mod king;
 pub mod refuse;
 
-use crate::context::Context;
+use crate::context::{Candidate, Context};
 use crate::state::State;
-use events::command::{AppCommand, ConfigCommand, Order, ServantCommand, VersionCommand};
+use events::command::{AppCommand, ConfigCommand, KingCommand, Order, ServantCommand, VersionCommand};
 use events::event::KingElected;
 use events::report::News;
-use events::{Fact, KingId, Refusal, Report};
+use events::{Fact, Refusal, Report};
 
 /// What a command leads to.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -60,6 +61,7 @@ pub fn command(state: &State, order: &Order) -> Result<Consent, Refusal> {
         },
         Order::Servant(ServantCommand::Remove(order)) => servant::remove(state, order),
         Order::Alert(order) => alert::decide(state, order),
+        Order::King(KingCommand::Checkpoint(order)) => king::checkpoint(state, order),
     }
 }
 
@@ -94,6 +96,7 @@ pub fn report(state: &State, report: &Report) -> Result<Hearing, Refusal> {
 }
 
 /// Decides an election: the one that could append it has read everything before it.
-pub fn election(state: &State, king: KingId, _: &Context) -> Fact {
-    Fact::King(KingElected { king, epoch: state.epoch + 1 }.into())
+pub fn election(state: &State, candidate: Candidate, _: &Context) -> Fact {
+    let Candidate { king, key } = candidate;
+    Fact::King(KingElected { king, epoch: state.epoch + 1, key }.into())
 }

@@ -22,6 +22,6 @@ pub mod project;
 pub mod query;
 
 pub use apply::{ApplyError, apply, apply_commit};
-pub use context::{Context, Input};
+pub use context::{Candidate, Context, Input};
 pub use state::State;
 pub use step::{Decision, Response, step};

@@ -12,7 +12,7 @@ pub use instance::Instance;
 pub use outcome::{Outcomes, StoredOutcome};
 pub use servant::Servant;
 
-use events::{AppName, Digest, EventNumber, InstanceId, KingId, ServantId, ServantName, Timestamp};
+use events::{AppName, Digest, EventNumber, InstanceId, KingId, KingKey, ServantId, ServantName, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
@@ -42,6 +42,12 @@ pub struct State {
     pub senders: BTreeMap<Uuid, (u64, u64)>,
     /// Mails that are planned and neither sent nor given up.
     pub mails: BTreeMap<Uuid, PlannedMail>,
+    /// The keys of all Kings that were elected: what they signed is trusted.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub keys: BTreeSet<KingKey>,
+    /// Up to which event a King has signed the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<EventNumber>,
 }
 
 /// A mail that is planned.

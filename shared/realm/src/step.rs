@@ -51,8 +51,8 @@ pub fn step(state: &mut State, input: &Input, context: &Context) -> Decision {
             draft.converge(state, unsettled);
             Response::None
         }
-        Input::Election(king) => {
-            let fact = decide::election(state, *king, context);
+        Input::Election(candidate) => {
+            let fact = decide::election(state, *candidate, context);
             draft.record(state, fact);
             Response::None
         }

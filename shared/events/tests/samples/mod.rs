@@ -8,6 +8,7 @@ use events::event::*;
 use events::manifest::{CommandLine, HealthCheck, Manifest, Process, Restart};
 use events::report::{self, PortRange, RegisterServant, Stage};
 use events::*;
+use ring::signature::{Ed25519KeyPair, KeyPair};
 use semver::Version;
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
@@ -46,6 +47,27 @@ fn digest() -> Digest {
 
 fn commit() -> CommitHash {
     CommitHash::from_bytes([9; 20])
+}
+
+pub fn king() -> KingId {
+    KingId(Uuid::from_u128(1))
+}
+
+/// Signed with the key whose seed is 32 times 5.
+fn checkpoint() -> Checkpoint {
+    let mark = Mark {
+        sequence: 40,
+        event: 41,
+        hash: digest(),
+        state: Digest::from_bytes([6; 32]),
+        at: Timestamp(1_795_171_626_000),
+    };
+    let pair = Ed25519KeyPair::from_seed_unchecked(&[5; 32]).unwrap();
+    let mut key = [0; 32];
+    key.copy_from_slice(pair.public_key().as_ref());
+    let mut signature = [0; 64];
+    signature.copy_from_slice(pair.sign(&mark.signed_bytes()).as_ref());
+    Checkpoint { mark, key: KingKey::from_bytes(key), signature: Signature::from_bytes(signature) }
 }
 
 fn ports() -> BTreeMap<PortName, u16> {
@@ -196,7 +218,8 @@ fn other_facts() -> Vec<Fact> {
         Fact::Alert(planned.into()),
         Fact::Alert(MailSent { mail: mail(), via: "smtp://127.0.0.1:25".into() }.into()),
         Fact::Alert(MailFailed { mail: mail(), reason: "550 no such user".into() }.into()),
-        Fact::King(KingElected { king: KingId(Uuid::from_u128(1)), epoch: 2 }.into()),
+        Fact::King(KingElected { king: king(), epoch: 2, key: Some(checkpoint().key) }.into()),
+        Fact::King(KingCheckpointed { king: king(), checkpoint: checkpoint() }.into()),
     ]
 }
 
@@ -238,6 +261,7 @@ pub fn orders_of_every_kind() -> Vec<Order> {
         Order::Servant(RemoveServant { servant: "alpha".parse().unwrap() }.into()),
         Order::Alert(plan.into()),
         Order::Alert(RecordMail { mail: mail(), result: MailResult::Sent { via: "file".into() } }.into()),
+        Order::King(RecordCheckpoint { king: king(), checkpoint: checkpoint() }.into()),
     ]
 }
 

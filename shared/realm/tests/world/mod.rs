@@ -30,7 +30,7 @@ impl World {
             "report" => self.report(rest),
             "again" => self.repeat(rest),
             "tick" => self.take(&Input::Tick),
-            "elect" => self.take(&Input::Election(KingId(Uuid::from_u128(99)))),
+            "elect" => self.take(&Input::Election(KingId(Uuid::from_u128(99)).into())),
             "assignment" => self.assignment(rest),
             "query" => self.query(rest),
             other => panic!("a story cannot say {other:?}"),
