@@ -237,3 +237,35 @@ pub struct KingItem {
     pub published: EventNumber,
     pub version: String,
 }
+
+/// What is other about one thing between two moments.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DifferenceItem {
+    /// `app`, `version`, `release`, `config`, `servant`, `instance`, `alert` or `king`.
+    pub noun: String,
+    /// The name or id of the thing.
+    pub name: String,
+    pub change: Change,
+    /// Every field of what was added or removed; of what was changed, those that differ.
+    pub fields: Vec<FieldChange>,
+}
+
+/// What happened to a thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Change {
+    Added,
+    Removed,
+    Changed,
+}
+
+/// A field before and after; none where it was not there.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FieldChange {
+    /// With dots where it lies in another: `counts.web`.
+    pub field: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<serde_json::Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<serde_json::Value>,
+}

@@ -20,6 +20,7 @@ pub mod converge;
 pub mod step;
 pub mod project;
 pub mod query;
+pub mod difference;
 
 pub use apply::{ApplyError, apply, apply_commit};
 pub use context::{Candidate, Context, Input};
