@@ -5,11 +5,14 @@ use async_nats::jetstream::stream::Stream;
 use async_nats::{HeaderMap, jetstream};
 use bytes::Bytes;
 use events::Event;
+use futures_util::StreamExt;
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::Instant;
 
 const REQUEST: Duration = Duration::from_secs(3);
+const CONNECTION: Duration = Duration::from_secs(1);
+const PING: Duration = Duration::from_secs(1);
 const UNTIL_ANSWERED: Duration = Duration::from_secs(90);
 
 /// A connection, which comes back by itself after the server was away.
@@ -25,11 +28,23 @@ impl Client {
     /// # Panics
     /// When the server is not there.
     pub async fn connect(url: &str) -> Self {
+        Self::try_connect(url).await.expect("nats-server was seen to greet")
+    }
+
+    /// Connects to one of the servers in a URL.
+    ///
+    /// # Errors
+    /// When none is there.
+    pub async fn try_connect(url: &str) -> Result<Self, String> {
         let options = async_nats::ConnectOptions::new()
             .reconnect_delay_callback(|_| Duration::from_millis(50))
+            .connection_timeout(CONNECTION)
+            .ping_interval(PING)
+            .ignore_discovered_servers()
             .request_timeout(Some(REQUEST));
-        let nats = options.connect(url).await.expect("nats-server was seen to greet");
-        Self { jetstream: jetstream::new(nats.clone()), nats }
+        let servers: Vec<_> = url.split(',').collect();
+        let nats = options.connect(servers).await.map_err(|error| error.to_string())?;
+        Ok(Self { jetstream: jetstream::new(nats.clone()), nats })
     }
 
     /// Sends bytes as a command and gives the King's answer.
@@ -127,6 +142,15 @@ impl Client {
     pub async fn stream(&self, name: &str) -> Stream {
         let stream = self.jetstream.get_stream(name).await;
         stream.unwrap_or_else(|error| panic!("the stream {name}: {error}"))
+    }
+
+    /// The names of all streams.
+    ///
+    /// # Errors
+    /// When they cannot be asked for.
+    pub async fn stream_names(&self) -> Result<Vec<String>, String> {
+        let names: Vec<_> = self.jetstream.stream_names().collect().await;
+        names.into_iter().map(|name| name.map_err(|error| error.to_string())).collect()
     }
 
     /// Every message of a stream, with its sequence and subject, in order.

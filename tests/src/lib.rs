@@ -11,6 +11,8 @@ pub mod strays;
 pub mod reaper;
 pub mod nats;
 pub mod client;
+pub mod proxy;
+pub mod cluster;
 pub mod http;
 pub mod command;
 pub mod repository;

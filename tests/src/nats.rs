@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-const SYSTEM_PASSWORD: &str = "of-the-tests";
+pub(crate) const SYSTEM_PASSWORD: &str = "of-the-tests";
 
 /// Whether what the server acknowledges is on the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,13 +60,21 @@ impl Server {
     /// # Panics
     /// When it does not.
     pub async fn greets(&self) {
-        wait::until("nats-server greets", async || {
-            let mut greeting = [0; 5];
-            let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await?;
-            stream.read_exact(&mut greeting).await
-        })
-        .await;
+        greets(self.port).await;
     }
+}
+
+/// Waits until the server on a port greets.
+///
+/// # Panics
+/// When it does not.
+pub async fn greets(port: u16) {
+    wait::until("nats-server greets", async || {
+        let mut greeting = [0; 5];
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+        stream.read_exact(&mut greeting).await
+    })
+    .await;
 }
 
 fn configuration(folder: &Path, port: u16, syncing: Syncing) -> String {

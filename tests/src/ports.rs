@@ -54,6 +54,25 @@ impl Ports {
         self.first + 2
     }
 
+    /// For the clients of one of three servers that have the block to themselves.
+    pub fn client(&self, server: usize) -> u16 {
+        self.nth(server)
+    }
+
+    /// For the routes of one of three servers.
+    pub fn route(&self, server: usize) -> u16 {
+        self.nth(10 + server)
+    }
+
+    /// Where nobody listens.
+    pub fn nowhere(&self, server: usize) -> u16 {
+        self.nth(20 + server)
+    }
+
+    fn nth(&self, index: usize) -> u16 {
+        self.first + u16::try_from(index).expect("within the block")
+    }
+
     /// For the instances of servant `index` of so many, both ends included.
     pub fn of_servant(&self, index: u16, of: u16) -> (u16, u16) {
         let each = (BLOCK - 4) / of;

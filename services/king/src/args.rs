@@ -14,9 +14,10 @@ use std::path::PathBuf;
     version,
     after_help = "Examples:\n  \
         king --nats nats://127.0.0.1:4222 --data /var/lib/king --nats-system-password-file /var/lib/king/system\n  \
-        king --http 127.0.0.1:7480 --log-format json\n\n\
-        The NATS server must sync every message (jetstream { sync_interval: always }); the King asks it, as a user of\n\
-        its system account, and refuses to serve otherwise. `kingctl up` sets all of this up on one machine."
+        king --http 127.0.0.1:7480 --log-format json\n  \
+        king --nats nats://127.0.0.1:4222,nats://127.0.0.1:4223,nats://127.0.0.1:4224   # one cluster of three\n\n\
+        Every NATS server must sync every message (jetstream { sync_interval: always }); the King asks each, as a user of\n\
+        its system account, and refuses to serve otherwise. Of three servers each keeps a copy of everything. `kingctl up` sets all of this up on one machine."
 )]
 pub struct Args {
     #[command(flatten)]
@@ -33,6 +34,10 @@ pub struct Args {
     /// A file with that user's password.
     #[arg(long, env = "KING_NATS_SYSTEM_PASSWORD_FILE", value_name = "FILE")]
     pub nats_system_password_file: PathBuf,
+
+    /// Give streams that were made when there were fewer servers as many copies as there are to be now.
+    #[arg(long, env = "KING_MORE_COPIES")]
+    pub more_copies: bool,
 
     /// Largest Git push, in megabytes.
     #[arg(long, env = "KING_PUSH_MEGABYTES", value_name = "MB", default_value_t = 512)]

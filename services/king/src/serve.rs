@@ -17,6 +17,7 @@ use crate::writer::{Writer, WriterError};
 use bus::connect::SubscribeError;
 use bus::log::Log;
 use bus::objects::ObjectError;
+use bus::provision::{Growth, Limits};
 use bus::{Bus, connect, durable, provision};
 use events::KingId;
 use realm::Candidate;
@@ -124,8 +125,9 @@ async fn start(
 impl King {
     async fn connect(args: &Args, folder: &Folder, shutdown: &Shutdown) -> Result<Self, KingError> {
         let bus = connect::connect(&args.bus()).await?;
-        prove(args).await?;
-        provision::provision(&bus, &provision::Limits::default()).await?;
+        let replicas = prove(args).await?.replicas();
+        let growth = if args.more_copies { Growth::Allowed } else { Growth::Refused };
+        provision::provision(&bus, &Limits { replicas, growth, ..Limits::default() }).await?;
         let log = Log::open(&bus).await?;
         let id = KingId(clock::fresh_id());
         let metrics = Arc::new(Metrics::new());
@@ -172,12 +174,15 @@ impl King {
     }
 }
 
-async fn prove(args: &Args) -> Result<(), KingError> {
+async fn prove(args: &Args) -> Result<durable::Proof, KingError> {
     let system = args.system().map_err(|source| KingError::Password {
         path: args.nats_system_password_file.display().to_string(),
         source,
     })?;
     let proof = durable::prove(&system).await?;
-    tracing::info!(?proof, "the NATS server is durable");
-    Ok(())
+    tracing::info!(servers = ?proof.servers, cluster = proof.cluster, "every NATS server that runs is durable");
+    if !proof.silent.is_empty() {
+        tracing::warn!(servers = ?proof.silent, "these NATS servers are down; whether they are durable is not proved");
+    }
+    Ok(proof)
 }

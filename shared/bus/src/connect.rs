@@ -27,7 +27,8 @@ const MAX_ACK_INFLIGHT: usize = 4096;
 /// Where to connect and as whom.
 #[derive(Clone)]
 pub struct Options {
-    /// `nats://host:port`; several, separated by commas, are the servers of one cluster.
+    /// `nats://host:port`; several, separated by commas, are the servers of one cluster. Only these are ever connected
+    /// to, whatever further addresses a server tells of.
     pub url: String,
     /// The name of this client as NATS shows it.
     pub name: String,
@@ -220,6 +221,11 @@ fn parse_servers(url: &str) -> Result<Vec<ServerAddr>, ConnectError> {
     url.split(',').map(parse).collect()
 }
 
+/// How many servers a URL names.
+pub(crate) fn server_count(url: &str) -> usize {
+    url.split(',').count()
+}
+
 /// The error to end with, if it is time or trying again is useless.
 fn judge(options: &Options, error: async_nats::ConnectError, tried: Duration) -> Option<ConnectError> {
     let url = options.url.clone();
@@ -244,6 +250,7 @@ async fn attempt(options: &Options, servers: &[ServerAddr]) -> Result<Bus, async
         .request_timeout(Some(REQUEST_TIMEOUT))
         .ping_interval(PING_INTERVAL)
         .max_reconnects(None)
+        .ignore_discovered_servers()
         .reconnect_delay_callback(reconnect_delay)
         .event_callback(move |event| {
             note(&sender, event);

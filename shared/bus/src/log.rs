@@ -16,8 +16,8 @@ use tokio::time::Instant;
 
 /// How long one append tries before it gives up for now.
 pub const APPEND_PATIENCE: Duration = Duration::from_secs(5);
-/// How long one read tries before it gives up.
-pub const READ_PATIENCE: Duration = Duration::from_secs(5);
+/// How long one read tries before it gives up: servers that have lost the one that leads take 4 to 9 s to elect another.
+pub const READ_PATIENCE: Duration = Duration::from_secs(12);
 /// Largest commit, in bytes; so is the stream set up.
 pub const COMMIT_BYTES: usize = 900 * 1024;
 /// The header that fences an append.
@@ -232,7 +232,16 @@ where
     F: Fn() -> Fut,
     Fut: Future<Output = Result<T, ApiError>>,
 {
-    let deadline = Instant::now() + READ_PATIENCE;
+    within(READ_PATIENCE, ask).await
+}
+
+/// [`patiently`], with another end.
+pub(crate) async fn within<T, F, Fut>(patience: Duration, ask: F) -> Result<T, ApiError>
+where
+    F: Fn() -> Fut,
+    Fut: Future<Output = Result<T, ApiError>>,
+{
+    let deadline = Instant::now() + patience;
     let mut backoff = Backoff::default();
     loop {
         match ask().await {

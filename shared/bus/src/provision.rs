@@ -5,7 +5,8 @@
 
 use crate::api::{self, ApiError};
 use crate::connect::Bus;
-use crate::log::{COMMIT_BYTES, patiently};
+use crate::log::{COMMIT_BYTES, within};
+use crate::retry::Backoff;
 use crate::views::VIEWS_STREAM;
 use async_nats::jetstream::ErrorCode;
 use events::subject::{
@@ -16,6 +17,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::fmt;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Most bytes of the commit log. JetStream takes no disk for it, but lets the sum of the limits of all streams be no
 /// more than the server's `max_file` (by default three quarters of what is free on its disk when it starts): so the
@@ -38,6 +40,9 @@ const SHORT_WINDOW: Duration = Duration::from_millis(500);
 /// How long the server knows a message id where ids alone prevent copies.
 const LONG_WINDOW: Duration = Duration::from_secs(120);
 
+/// How long a cluster that starts may take until it has elected who keeps its list of streams.
+pub const PROVISION_PATIENCE: Duration = Duration::from_secs(30);
+
 const GIB: u64 = 1024 * 1024 * 1024;
 
 /// The limits that an installation may set; the rest is not negotiable.
@@ -51,6 +56,17 @@ pub struct Limits {
     pub logs_age: Duration,
     /// Copies of each stream; 3 where there are three servers.
     pub replicas: u32,
+    /// What becomes of a stream that has fewer copies.
+    pub growth: Growth,
+}
+
+/// What becomes of a stream that stands with fewer copies than wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Growth {
+    /// It is refused like any other drift.
+    Refused,
+    /// It gets more copies, which destroys nothing; everything else about it has to be as wanted.
+    Allowed,
 }
 
 impl Default for Limits {
@@ -63,6 +79,7 @@ impl Default for Limits {
             logs_bytes: LOGS_BYTES,
             logs_age: LOGS_AGE,
             replicas: 1,
+            growth: Growth::Refused,
         }
     }
 }
@@ -92,7 +109,7 @@ pub enum ProvisionError {
     PayloadTooSmall { found: usize },
     #[error(
         "existing streams have other settings, and are not changed in silence: {}; change them with `nats stream edit`, \
-         or start with limits that fit",
+         or start with limits that fit; start one King with --more-copies when only {REPLICAS} is too low",
         list(.0)
     )]
     Drift(Vec<Drift>),
@@ -104,6 +121,16 @@ pub enum ProvisionError {
     )]
     NoRoom {
         stream: String,
+        #[source]
+        source: ApiError,
+    },
+    #[error(
+        "fewer than {replicas} servers of the cluster can keep stream {stream}: start those that are down, and give each room by \
+         `jetstream {{ max_file: 64GB }}`"
+    )]
+    TooFewServers {
+        stream: String,
+        replicas: u64,
         #[source]
         source: ApiError,
     },
@@ -130,7 +157,10 @@ pub async fn provision(bus: &Bus, limits: &Limits) -> Result<(), ProvisionError>
     }
     let mut drifts = Vec::new();
     for wanted in wanted(limits) {
-        let found = find_or_make(bus, &wanted).await?;
+        let mut found = find_or_make(bus, &wanted).await?;
+        if limits.growth == Growth::Allowed && lacks_only_copies(&wanted, &found) {
+            found = grow(bus, &wanted, found).await?;
+        }
         drifts.extend(compare(&wanted, &found));
     }
     if drifts.is_empty() { Ok(()) } else { Err(ProvisionError::Drift(drifts)) }
@@ -149,17 +179,54 @@ struct Described {
 
 async fn find_or_make(bus: &Bus, wanted: &Wanted) -> Result<Map<String, Value>, ProvisionError> {
     let info = format!("STREAM.INFO.{}", wanted.stream);
-    let described = patiently(|| api::call::<Described>(bus, &info, &Value::Null)).await;
+    let described = within(PROVISION_PATIENCE, || api::call::<Described>(bus, &info, &Value::Null)).await;
     match described {
         Ok(described) => return Ok(described.config),
         Err(error) if error.has_code(ErrorCode::STREAM_NOT_FOUND) => {}
         Err(error) => return Err(failed(wanted, error)),
     }
+    make(bus, wanted).await.map(|described| described.config).map_err(|error| failed(wanted, error))
+}
+
+/// Makes a stream. The servers of a cluster that starts do not know each other's room at once: then it is asked again.
+async fn make(bus: &Bus, wanted: &Wanted) -> Result<Described, ApiError> {
     let create = format!("STREAM.CREATE.{}", wanted.stream);
     let given = wanted.settings.iter().filter(|(_, value)| **value != absent(value));
     let body = Value::Object(given.map(|(setting, value)| (setting.clone(), value.clone())).collect());
-    let made = patiently(|| api::call::<Described>(bus, &create, &body)).await;
-    made.map(|described| described.config).map_err(|error| failed(wanted, error))
+    let (deadline, mut backoff) = (Instant::now() + PROVISION_PATIENCE, Backoff::default());
+    loop {
+        match within(PROVISION_PATIENCE, || api::call(bus, &create, &body)).await {
+            Err(error) if error.has_code(ErrorCode::CLUSTER_NO_PEERS) && Instant::now() < deadline => {
+                tracing::debug!(stream = wanted.stream, %error, "the servers have no place for a stream yet");
+            }
+            made => return made,
+        }
+        backoff.wait().await;
+    }
+}
+
+fn replicas_of(wanted: &Wanted) -> u64 {
+    wanted.settings[REPLICAS].as_u64().unwrap_or(1)
+}
+
+/// Whether a stream stands as wanted but for having fewer copies.
+fn lacks_only_copies(wanted: &Wanted, found: &Map<String, Value>) -> bool {
+    let drifts = compare(wanted, found);
+    let is_lack = |drift: &Drift| drift.setting == REPLICAS && drift.found.as_u64() < drift.wanted.as_u64();
+    !drifts.is_empty() && drifts.iter().all(is_lack)
+}
+
+/// Gives a stream as many copies as wanted. They are filled in the background.
+async fn grow(
+    bus: &Bus,
+    wanted: &Wanted,
+    mut settings: Map<String, Value>,
+) -> Result<Map<String, Value>, ProvisionError> {
+    settings.insert(REPLICAS.to_owned(), wanted.settings[REPLICAS].clone());
+    let (update, body) = (format!("STREAM.UPDATE.{}", wanted.stream), Value::Object(settings));
+    tracing::info!(stream = wanted.stream, copies = %wanted.settings[REPLICAS], "a stream gets more copies");
+    let grown = within(PROVISION_PATIENCE, || api::call::<Described>(bus, &update, &body)).await;
+    grown.map(|described| described.config).map_err(|error| failed(wanted, error))
 }
 
 fn failed(wanted: &Wanted, source: ApiError) -> ProvisionError {
@@ -170,6 +237,9 @@ fn failed(wanted: &Wanted, source: ApiError) -> ProvisionError {
     let stream = wanted.stream.clone();
     if source.has_code(ErrorCode::STORAGE_RESOURCES_EXCEEDED) {
         return ProvisionError::NoRoom { stream, source };
+    }
+    if source.has_code(ErrorCode::CLUSTER_NO_PEERS) {
+        return ProvisionError::TooFewServers { stream, replicas: replicas_of(wanted), source };
     }
     ProvisionError::Api { stream, source }
 }
@@ -280,6 +350,8 @@ fn buckets(limits: &Limits) -> Vec<Wanted> {
     ]
 }
 
+/// The setting that says how many servers keep a copy.
+const REPLICAS: &str = "num_replicas";
 /// Room for the headers beside the largest payload.
 const HEADER_BYTES: usize = 4096;
 
@@ -289,7 +361,7 @@ fn stream(name: &str, limits: &Limits, own: &Value) -> Wanted {
         "name": name,
         "storage": "file",
         "retention": "limits",
-        "num_replicas": limits.replicas,
+        REPLICAS: limits.replicas,
         "allow_direct": true,
         "max_age": 0,
         "max_bytes": -1,

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 /// Flags of every service: `#[command(flatten)]` them.
 #[derive(Clone, Debug, Args)]
 pub struct CommonArgs {
-    /// The NATS server. Only loopback addresses are taken.
+    /// The NATS server; of a cluster all servers, separated by commas. Only loopback addresses are taken.
     #[arg(long, env = "KING_NATS", value_name = "URL", default_value = "nats://127.0.0.1:4222", value_parser = loopback::parse_url)]
     pub nats: String,
 

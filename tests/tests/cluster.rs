@@ -1,0 +1,60 @@
+//! Three NATS servers: each keeps a copy of everything, any one of them may die, and what is not durable is refused.
+
+use bus::Options;
+use bus::durable::prove;
+use bus::provision::{Growth, Limits, ProvisionError, provision};
+use bytes::Bytes;
+use events::subject::LOG_STREAM;
+use kingdom_tests::client::Client;
+use kingdom_tests::cluster::{Cluster, SERVERS};
+
+fn options(url: String, credentials: Option<(&str, &str)>) -> Options {
+    let credentials = credentials.map(|(user, password)| (user.to_owned(), password.to_owned()));
+    Options { url, name: "test".to_owned(), credentials }
+}
+
+fn system(url: String) -> Options {
+    options(url, Some(("system", "of-the-tests")))
+}
+
+async fn copies(client: &Client, stream: &str) -> usize {
+    client.stream(stream).await.cached_info().config.num_replicas
+}
+
+#[tokio::test]
+async fn a_commit_outlives_the_server_that_led_the_log_and_streams_grow_only_when_told() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut cluster = Cluster::start(folder.path(), folder.path()).await;
+    let proof = prove(&system(cluster.url())).await.expect("every server syncs");
+    assert_eq!((proof.servers.len(), proof.replicas(), proof.silent.len()), (SERVERS, 3, 0));
+
+    // As if the kingdom had been made when there was one server.
+    let bus = bus::connect(&options(cluster.url(), None)).await.expect("a server takes it");
+    provision(&bus, &Limits::default()).await.expect("one copy of each");
+    let three = Limits { replicas: proof.replicas(), ..Limits::default() };
+    let error = provision(&bus, &three).await.expect_err("streams with one copy are refused");
+    assert!(matches!(error, ProvisionError::Drift(_)), "{error}");
+    assert!(error.to_string().contains("KING_LOG: num_replicas is 1, wanted 3"), "{error}");
+    provision(&bus, &Limits { growth: Growth::Allowed, ..three.clone() }).await.expect("it grows");
+    provision(&bus, &three).await.expect("nothing has drifted");
+    let client = Client::connect(&cluster.url()).await;
+    assert_eq!(copies(&client, LOG_STREAM).await, 3);
+    cluster.is_current().await;
+
+    let log = bus::log::Log::open(&bus).await.expect("it stands");
+    assert_eq!(log.append(Bytes::from_static(b"one"), 0).await.expect("appended"), 1);
+    let leader = cluster.leader_of(&client, LOG_STREAM).await.expect("it has a leader");
+    cluster.kill9(leader);
+    let second = kingdom_tests::wait::until("the others have elected a leader", async || {
+        log.append(Bytes::from_static(b"two"), 1).await
+    });
+    assert_eq!(second.await, 2);
+    assert_eq!(log.read(1).await.expect("read"), Some(Bytes::from_static(b"one")));
+
+    let proof = prove(&system(cluster.url())).await.expect("two of three are enough");
+    assert_eq!((proof.servers.len(), proof.replicas()), (2, 3));
+    assert_eq!(proof.silent, [format!("n{}", leader + 1)], "who is not proved is named");
+    cluster.wipe(leader);
+    cluster.restart(leader).await;
+    cluster.is_current().await;
+}
