@@ -3,8 +3,8 @@
 //! A newcomer reads it in this order: [`mod@connect`] and [`message`] (the connection, requests, subscriptions),
 //! [`provision`] and [`durable`] (what must stand on the server before a King serves), [`log`] (the commit log, the
 //! truth) and [`tail`] (how every stream is followed), [`inbox`], [`views`], [`public_events`], [`logs`],
-//! [`objects`] (the other streams and buckets), and [`outbox`] and [`table`] over [`store`] (what a host keeps by
-//! itself). It decides nothing and knows nothing of the meaning of what it carries, but for the place of an event.
+//! [`objects`] (the other streams and buckets), [`outbox`] and [`table`] over [`store`] (what a host keeps by
+//! itself), and [`journal`] (a King's own copy of the log). It decides nothing and knows nothing of the meaning of what it carries, but for the place of an event.
 //!
 //! A server that fits, with a user for the kingdom that needs no credentials on loopback, and one for the proof of
 //! durability:
@@ -32,6 +32,7 @@ pub mod store;
 mod side_file;
 pub mod outbox;
 pub mod table;
+pub mod journal;
 
 pub use api::ApiError;
 pub use connect::{Bus, ConnectError, Options, PublishError, RequestError, StoreError, connect};

@@ -44,8 +44,12 @@ pub(crate) trait Store: Send + Sync + 'static {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
     /// Pairs from a key on, in order, at most so many.
     fn scan(&self, from: &[u8], most: usize) -> Result<Vec<Pair>, StoreError>;
+    /// The pair with the greatest key that is not above this one.
+    fn at_or_before(&self, key: &[u8]) -> Result<Option<Pair>, StoreError>;
     /// Makes everything written before durable. Blocks.
     fn flush(&self) -> Result<(), StoreError>;
+    /// How many bytes the store has on disk.
+    fn bytes_on_disk(&self) -> Result<u64, StoreError>;
 }
 
 /// sled, used with care.
@@ -121,8 +125,17 @@ impl Store for SledStore {
         self.tree.range(from..).take(most).map(|pair| self.pair(pair)).collect()
     }
 
+    fn at_or_before(&self, key: &[u8]) -> Result<Option<Pair>, StoreError> {
+        let found = self.tree.range(..=key).next_back();
+        found.map(|pair| self.pair(pair)).transpose()
+    }
+
     fn flush(&self) -> Result<(), StoreError> {
         self.tree.flush().map(|_| ()).map_err(|error| judge(&self.path, "flushed", error))
+    }
+
+    fn bytes_on_disk(&self) -> Result<u64, StoreError> {
+        self.tree.size_on_disk().map_err(|error| judge(&self.path, "measured", error))
     }
 }
 
@@ -142,7 +155,7 @@ fn checksum(key: &[u8], value: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-fn damaged(path: &Path, reason: String) -> StoreError {
+pub(crate) fn damaged(path: &Path, reason: String) -> StoreError {
     StoreError::Damaged { path: path.to_owned(), reason }
 }
 
@@ -186,6 +199,17 @@ pub(crate) async fn open(path: &Path) -> Result<Opened, StoreError> {
     open_once(path).await
 }
 
+/// Opens the store in a directory, tried again while another holds it. Blocks; a damaged one is an error here.
+pub(crate) fn open_patiently(path: &Path) -> Result<SledStore, StoreError> {
+    for attempt in 1..LOCK_ATTEMPTS {
+        match SledStore::open(path) {
+            Err(StoreError::InUse { .. }) => std::thread::park_timeout(crate::retry::delay(attempt)),
+            opened => return opened,
+        }
+    }
+    SledStore::open(path)
+}
+
 async fn open_once(path: &Path) -> Result<Opened, StoreError> {
     let path = path.to_owned();
     blocking(move || match SledStore::open(&path) {
@@ -199,7 +223,8 @@ async fn open_once(path: &Path) -> Result<Opened, StoreError> {
     .await
 }
 
-fn set_aside(path: &Path, reason: &str) -> Result<PathBuf, StoreError> {
+/// Renames what is damaged, so that it is out of the way and can still be looked at.
+pub(crate) fn set_aside(path: &Path, reason: &str) -> Result<PathBuf, StoreError> {
     let mut aside = path.as_os_str().to_owned();
     aside.push(format!(".damaged-{}", unix_ms()));
     let aside = PathBuf::from(aside);
