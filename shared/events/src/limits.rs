@@ -58,6 +58,10 @@ pub const ASSIGNMENT_BYTES: usize = 700 * 1024;
 pub const SERVANTS: usize = 10_000;
 /// Most scopes of configuration of one app: the app itself and its process types, also those to come.
 pub const SCOPES_PER_APP: usize = 64;
+/// Most events of one page of `event.ls`.
+pub const EVENTS_PER_PAGE: usize = 1000;
+/// Most events that the chain of one event shows.
+pub const EVENTS_PER_CHAIN: usize = 500;
 /// Most items of one reply to a query; the rest is asked for page by page.
 pub const ITEMS_PER_REPLY: usize = 1000;
 /// Most bytes of the items of one reply, as MessagePack; one item may be larger.

@@ -1,8 +1,8 @@
 //! Queries and their replies: reads that every King answers from its state.
 
 use crate::{
-    AppName, CommandId, CommitHash, DomainName, EventNumber, InstanceId, Outcome, PortName, ProcessName,
-    ServantId, ServantName, Timestamp,
+    Actor, AppName, CommandId, CommitHash, DomainName, Event, EventNumber, InstanceId, Outcome, PortName,
+    ProcessName, ServantId, ServantName, Timestamp,
 };
 use semver::Version;
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,12 @@ pub const KINDS: &[&str] = &[
     "command.show",
     "alert.ls",
     "king.show",
+    "event.ls",
+    "event.show",
+    "state.show",
+    "state.diff",
+    "audit.key",
+    "audit.checkpoint",
 ];
 
 /// A question. An empty payload asks for everything.
@@ -44,6 +50,111 @@ pub struct Question {
     /// Wait until the state reflects this event, for at most 5 s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_event: Option<EventNumber>,
+}
+
+/// A point in the past: after this event, or at this time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Moment {
+    Event(EventNumber),
+    Time(Timestamp),
+}
+
+/// Which events: the question of `event.ls`, and with `number` of `event.show`. An empty one asks for the newest.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventQuestion {
+    /// Only from this event or time on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Moment>,
+    /// Only up to this event or time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Moment>,
+    /// Only what this actor did: `kingctl:ada`, or `ada` for whatever tool she used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<Actor>,
+    /// Only events about this noun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub noun: Option<String>,
+    /// Only those about this app: its versions, releases, configuration and instances too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app: Option<AppName>,
+    /// Only those about this servant: the instances on it too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub servant: Option<ServantName>,
+    /// The newest so many of those that match; a page holds at most `EVENTS_PER_PAGE`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+    /// Go on with what is older than the page before: the `next` of its reply.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// The event whose chain is asked for; needed by `event.show`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<EventNumber>,
+    /// Wait until the answer reflects this event, for at most 5 s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_event: Option<EventNumber>,
+}
+
+/// An event with what led to it and what it led to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ChainItem {
+    pub event: Event,
+    /// From what led to it directly up to the first that is known: a command of somebody, or a report.
+    pub causes: Vec<ChainLink>,
+    pub consequences: Vec<ChainLink>,
+    /// There are more consequences than are shown.
+    pub cut: bool,
+}
+
+/// An event in a chain.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ChainLink {
+    pub event: Event,
+    /// What it led to, in the order of the log; empty in a list of causes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub led_to: Vec<ChainLink>,
+}
+
+/// The question of `state.show` and `state.diff`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StateQuestion {
+    /// Which moment; for a difference the earlier one.
+    pub at: Moment,
+    /// The later moment of a difference; now, when it is not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<Moment>,
+    /// Only things of this noun; `state.show` without one tells how many there are of each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub noun: Option<String>,
+    /// As in a question about now.
+    #[serde(default)]
+    pub question: Question,
+}
+
+/// What a state is as a whole.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StateItem {
+    /// The event after which it was so.
+    pub event: EventNumber,
+    /// When that event was decided.
+    pub at: Timestamp,
+    pub epoch: u64,
+    /// The King that wrote.
+    pub king: Option<crate::KingId>,
+    pub state_hash: crate::Digest,
+    pub apps: u64,
+    pub versions: u64,
+    pub releases: u64,
+    pub instances: u64,
+    pub servants: u64,
+    /// Servants that were lost.
+    pub lost: u64,
+    /// Configuration keys.
+    pub config: u64,
+    /// Mails that were planned and not yet sent.
+    pub alerts: u64,
 }
 
 /// The reply: what was asked for, and the event that it reflects.
