@@ -37,7 +37,7 @@ pub struct Cli {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Globals {
-    /// The NATS server. Only loopback addresses are taken.
+    /// The NATS server; of a cluster all servers, separated by commas. Only loopback addresses are taken.
     #[arg(long, global = true, env = "KING_NATS", value_name = "URL", default_value = "nats://127.0.0.1:4222", value_parser = service::loopback::parse_url)]
     pub nats: String,
     /// How results are printed.

@@ -18,6 +18,7 @@ use crate::failure::Failure;
 use anyhow::{Context, anyhow};
 use clap::Args;
 use keeper::Keeper;
+use nats::Layout;
 use plan::Plan;
 use service::Shutdown;
 use service::data::{Folder, FolderError};
@@ -35,6 +36,7 @@ Examples:
   kingctl up
   kingctl up --data /var/tmp/other --http 127.0.0.1:8480 --nats-port 5222 --ports 26000-26999   # a second kingdom
   kingctl up --servants 3
+  kingctl up --nats-servers 3                # any one of the three may die: each keeps a copy of everything
 
 Ctrl-C stops everything; the next start finds it as it was. A second Ctrl-C does not wait for anybody.")]
 pub struct UpArgs {
@@ -44,9 +46,12 @@ pub struct UpArgs {
     /// Where the King serves Git, health and events over HTTP.
     #[arg(long, env = "KING_HTTP", value_name = "ADDRESS", default_value = "127.0.0.1:7480", value_parser = parse_bind)]
     http: SocketAddr,
-    /// The port of nats-server on 127.0.0.1.
+    /// The port of nats-server on 127.0.0.1. Three servers take six ports from this one on.
     #[arg(long, value_name = "PORT", default_value_t = 4222, value_parser = clap::value_parser!(u16).range(1..))]
     nats_port: u16,
+    /// How many nats-servers: 1 or 3. A kingdom keeps the number that it was made with.
+    #[arg(long, value_name = "N", value_parser = nats::parse_count)]
+    nats_servers: Option<nats::Count>,
     /// How many Servants; they are named s1, s2, …
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(0..=100))]
     servants: u16,
@@ -71,13 +76,13 @@ impl UpArgs {
         let data = open_data(&self.data)?;
         let folder = hold(&data)?;
         leftovers::end(&folder.join("pids"), &shutdown).await?;
-        ports::check(&self)?;
-        let plan = Plan::of(&self, &data, &folder)?;
-        let mut kingdom =
-            Kingdom { keepers: Vec::new(), hurry: Shutdown::by_hand(), nats: plan.nats_address };
+        let layout = Layout::of(&data, self.nats_servers, self.nats_port)?;
+        ports::check(&self, layout)?;
+        let plan = Plan::of(&self, layout, &data, &folder)?;
+        let mut kingdom = Kingdom { keepers: Vec::new(), hurry: Shutdown::by_hand(), layout };
         let ended = match kingdom.start(&plan, &shutdown).await {
             Ok(()) => {
-                say(&self.welcome(&data));
+                say(&self.welcome(layout, &data));
                 until_told(&shutdown).await
             }
             Err(failure) => Err(failure),
@@ -86,12 +91,12 @@ impl UpArgs {
         ended
     }
 
-    fn welcome(&self, data: &Path) -> String {
-        let (http, port) = (self.http, self.nats_port);
+    fn welcome(&self, layout: Layout, data: &Path) -> String {
+        let (http, nats) = (self.http, layout.url());
         let mut text = format!(
             "\nThe kingdom is up.\n  \
                Git and HTTP  http://{http}/\n  \
-               NATS          nats://127.0.0.1:{port}\n  \
+               NATS          {nats}\n  \
                data, logs    {}\n\n\
              Next, in a Git repository with a king.yaml or a Procfile:\n",
             data.display()
@@ -99,8 +104,8 @@ impl UpArgs {
         if let Some(folder) = std::env::current_exe().ok().as_deref().and_then(Path::parent) {
             text.push_str(&format!("  export PATH=\"{}:$PATH\"\n", folder.display()));
         }
-        if port != 4222 {
-            text.push_str(&format!("  export KING_NATS=nats://127.0.0.1:{port}\n"));
+        if nats != "nats://127.0.0.1:4222" {
+            text.push_str(&format!("  export KING_NATS={nats}\n"));
         }
         text.push_str(&format!(
             "  git remote add king http://{http}/git/hello.git\n  \
@@ -116,14 +121,16 @@ impl UpArgs {
 struct Kingdom {
     keepers: Vec<Keeper>,
     hurry: Shutdown,
-    nats: SocketAddr,
+    layout: Layout,
 }
 
 impl Kingdom {
     /// Starts one program after the other, as each needs the one before.
     async fn start(&mut self, plan: &Plan, shutdown: &Shutdown) -> Result<(), Failure> {
-        self.add(Keeper::start(plan.nats.clone(), &self.hurry)?);
-        self.until(shutdown, ready::nats(plan.nats_address)).await?;
+        for (server, address) in plan.nats.iter().zip(plan.layout.clients()) {
+            self.add(Keeper::start(server.clone(), &self.hurry)?);
+            self.until(shutdown, ready::nats(address)).await?;
+        }
         self.add(Keeper::start(plan.king.clone(), &self.hurry)?);
         self.until(shutdown, ready::king(plan.http)).await?;
         for service in &plan.others {
@@ -161,14 +168,18 @@ impl Kingdom {
                 hurry.request();
             }
         });
+        let servers = self.layout.names();
+        let is_core =
+            |name: &str| matches!(name, "king" | "foreman") || servers.iter().any(|own| own == name);
         let (core, mut outer): (Vec<_>, Vec<_>) =
-            self.keepers.drain(..).partition(|keeper| matches!(keeper.name(), "nats" | "king" | "foreman"));
+            self.keepers.drain(..).partition(|keeper| is_core(keeper.name()));
         // Servants before the Alerter, so that it can still tell of what their end brings.
         outer.sort_by_key(|keeper| keeper.name() == "alerter");
         let servants = || outer.iter().filter(|keeper| keeper.is_servant());
         if servants().next().is_some() {
+            let nats = self.layout.url();
             let grace = tokio::select! {
-                grace = grace::of_servants(self.nats) => grace,
+                grace = grace::of_servants(&nats) => grace,
                 () = self.hurry.requested() => Duration::ZERO,
             };
             servants().for_each(|servant| servant.grant(grace));

@@ -4,7 +4,6 @@ use bus::views::Views;
 use events::limits::STOP_GRACE_MS;
 use events::view::{Assignment, Stamped};
 use events::wire;
-use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -16,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const MORE: Duration = Duration::from_secs(20);
 
 /// The time for all Servants. When nobody says what runs, the longest that any app can have.
-pub async fn of_servants(nats: SocketAddr) -> Duration {
+pub async fn of_servants(nats: &str) -> Duration {
     let longest = match timeout(PATIENCE, look(nats)).await {
         Ok(Ok(longest)) => longest,
         // Too long only delays the end of a Servant that hangs, and another Ctrl-C ends that.
@@ -26,8 +25,8 @@ pub async fn of_servants(nats: SocketAddr) -> Duration {
 }
 
 /// The longest grace among what the Servants are to run, in milliseconds.
-async fn look(nats: SocketAddr) -> anyhow::Result<u64> {
-    let (url, name) = (format!("nats://{nats}"), "kingctl".to_owned());
+async fn look(nats: &str) -> anyhow::Result<u64> {
+    let (url, name) = (nats.to_owned(), "kingctl".to_owned());
     let bus = bus::connect(&bus::Options { url, name, credentials: None }).await?;
     let views = Views::open(&bus).await?;
     let mut longest = 0;

@@ -87,7 +87,7 @@ async fn end_one(left: &Left) -> Result<(), Failure> {
 
 fn order(name: &str) -> u8 {
     match name {
-        "nats" => 4,
+        "nats" | "nats-1" | "nats-2" | "nats-3" => 4,
         "king" => 3,
         "foreman" => 2,
         "alerter" => 1,

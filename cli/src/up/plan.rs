@@ -1,11 +1,12 @@
 //! What is started, and with which flags: the only place that knows the command lines of the programs.
 
-use super::{UpArgs, nats};
+use super::UpArgs;
+use super::nats::{self, Layout};
 use crate::failure::Failure;
 use anyhow::anyhow;
 use service::data::Folder;
 use std::ffi::OsString;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -66,9 +67,10 @@ pub struct Program {
 /// Everything to start.
 #[derive(Debug)]
 pub struct Plan {
-    pub nats_address: SocketAddr,
+    pub layout: Layout,
     pub http: SocketAddr,
-    pub nats: Program,
+    /// One, or the three of a cluster, which need each other.
+    pub nats: Vec<Program>,
     pub king: Program,
     /// Foreman, Servants, Alerter.
     pub others: Vec<Program>,
@@ -79,20 +81,20 @@ impl Plan {
     ///
     /// # Errors
     /// When a program is missing or a file cannot be written.
-    pub fn of(args: &UpArgs, data: &Path, folder: &Folder) -> Result<Self, Failure> {
-        let maker = Maker { args, data, programs: programs(args)?, pids: folder.join("pids") };
+    pub fn of(args: &UpArgs, layout: Layout, data: &Path, folder: &Folder) -> Result<Self, Failure> {
+        let pids = folder.join("pids");
+        let maker = Maker { args, nats_url: layout.url(), data, programs: programs(args)?, pids };
         maker.make_folders()?;
-        let nats_address = SocketAddr::from((Ipv4Addr::LOCALHOST, args.nats_port));
-        let server = nats::prepare(data, nats_address)?;
+        let servers = nats::prepare(data, layout)?;
         let mut others = vec![maker.service("foreman", "foreman", &[])?];
         for index in 0..args.servants {
             others.push(maker.servant(index)?);
         }
         others.push(maker.service("alerter", "alerter", &[])?);
         Ok(Self {
-            nats_address,
+            layout,
             http: args.http,
-            nats: maker.nats(&server),
+            nats: servers.configs.iter().map(|(name, config)| maker.nats(name, config)).collect(),
             king: maker.service(
                 "king",
                 "king",
@@ -102,7 +104,7 @@ impl Plan {
                     "--nats-system-user".into(),
                     nats::SYSTEM_USER.into(),
                     "--nats-system-password-file".into(),
-                    server.system_password_file.into(),
+                    servers.system_password_file.into(),
                 ],
             )?,
             others,
@@ -112,6 +114,7 @@ impl Plan {
 
 struct Maker<'a> {
     args: &'a UpArgs,
+    nats_url: String,
     data: &'a Path,
     programs: PathBuf,
     pids: PathBuf,
@@ -143,12 +146,8 @@ impl Maker<'_> {
                 path.display()
             )));
         }
-        let mut arguments = vec![
-            "--nats".into(),
-            format!("nats://127.0.0.1:{}", self.args.nats_port).into(),
-            "--data".into(),
-            self.data.into(),
-        ];
+        let mut arguments =
+            vec!["--nats".into(), self.nats_url.clone().into(), "--data".into(), self.data.into()];
         arguments.extend_from_slice(flags);
         Ok(self.program(name, path, arguments, GRACE))
     }
@@ -167,9 +166,9 @@ impl Maker<'_> {
         Ok(Program { grace: SERVANT_GRACE, ..program })
     }
 
-    fn nats(&self, server: &nats::Server) -> Program {
-        let arguments = vec!["--config".into(), server.config.clone().into()];
-        self.program("nats", nats_server(self.args, &self.programs), arguments, GRACE)
+    fn nats(&self, name: &str, config: &Path) -> Program {
+        let arguments = vec!["--config".into(), config.into()];
+        self.program(name, nats_server(self.args, &self.programs), arguments, GRACE)
     }
 }
 

@@ -1,17 +1,20 @@
 //! Taken ports are said before anything starts.
 
 use super::UpArgs;
+use super::nats::Layout;
 use crate::failure::Failure;
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 
 /// Refuses to start when a port is taken.
 ///
 /// # Errors
 /// When one cannot be bound, with the flag that names another.
-pub fn check(args: &UpArgs) -> Result<(), Failure> {
-    let nats = SocketAddr::from((Ipv4Addr::LOCALHOST, args.nats_port));
-    check_one(nats, "nats-server", "--nats-port")?;
+pub fn check(args: &UpArgs, layout: Layout) -> Result<(), Failure> {
+    layout
+        .addresses()
+        .into_iter()
+        .try_for_each(|address| check_one(address, "nats-server", "--nats-port"))?;
     check_one(args.http, "the King's HTTP", "--http")
 }
 
