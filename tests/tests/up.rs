@@ -15,14 +15,20 @@ use tempfile::TempDir;
 struct Up {
     process: Process,
     ports: Ports,
+    nats: Ports,
     _reaper: Reaper,
     folder: TempDir,
 }
 
 impl Up {
     fn new() -> Self {
+        Self::with(&[])
+    }
+
+    /// One with further flags.
+    fn with(flags: &[&str]) -> Self {
         let folder = tempfile::Builder::new().prefix("kt-").tempdir().expect("a temporary folder");
-        let ports = Ports::reserve();
+        let (ports, nats) = (Ports::reserve(), Ports::reserve());
         let (first, last) = ports.of_servant(0, 1);
         let arguments = [
             "up".to_owned(),
@@ -31,15 +37,16 @@ impl Up {
             "--http".into(),
             ports.http().to_string(),
             "--nats-port".into(),
-            ports.nats().to_string(),
+            nats.nats().to_string(),
             "--ports".into(),
             format!("{first}-{last}"),
             "--servants".into(),
             "2".into(),
         ];
         let mut process = Process::new("up", folder.path(), programs::kingdom("kingctl"), arguments);
+        flags.iter().for_each(|flag| process.argument(flag));
         process.variable("KING_NATS_SERVER", programs::nats_server());
-        Self { process, ports, _reaper: Reaper::of(folder.path()), folder }
+        Self { process, ports, nats, _reaper: Reaper::of(folder.path()), folder }
     }
 
     /// Starts it and waits until it says that it is up.
@@ -54,7 +61,7 @@ impl Up {
     }
 
     async fn client(&self) -> Client {
-        Client::connect(&format!("nats://127.0.0.1:{}", self.ports.nats())).await
+        Client::connect(&format!("nats://127.0.0.1:{}", self.nats.nats())).await
     }
 
     fn data(&self) -> &Path {
@@ -69,6 +76,13 @@ impl Up {
             path.rsplit('/').next() == Some(program)
         };
         seen.iter().find(is).map(|process| process.pid).ok_or_else(|| format!("{program} is not in {seen:?}"))
+    }
+
+    /// The process whose command line holds a word.
+    fn pid_with(&self, word: &str) -> Result<u32, String> {
+        let seen = strays::of_folder(self.data());
+        let found = seen.iter().find(|process| process.command_line.contains(word));
+        found.map(|process| process.pid).ok_or_else(|| format!("{word} is not in {seen:?}"))
     }
 
     async fn kingctl_ends(&mut self) {
@@ -103,7 +117,7 @@ async fn one_command_serves_repairs_itself_stops_and_finds_everything_again() {
     let mut up = Up::new();
     up.start().await;
     let said = up.process.output();
-    for address in [format!("http://{}", up.ports.http()), format!("nats://127.0.0.1:{}", up.ports.nats())] {
+    for address in [format!("http://{}", up.ports.http()), format!("nats://127.0.0.1:{}", up.nats.nats())] {
         assert!(said.contains(&address), "it prints {address}: {said}");
     }
     let remote = format!("http://{}/git/metal.git", up.ports.http());
@@ -171,4 +185,32 @@ async fn one_that_was_killed_is_cleaned_up_by_the_next() {
     assert_eq!(count, 1, "there is one King: {kings:?}");
     up.kingctl_ends().await;
     assert!(strays::of_folder(up.data()).is_empty());
+}
+
+#[tokio::test]
+async fn three_servers_lose_nothing_with_any_one_of_them() {
+    let mut up = Up::with(&["--nats-servers", "3"]);
+    up.start().await;
+    let client = up.client().await;
+    for (number, server) in ["nats-1.conf", "nats-2.conf", "nats-3.conf"].into_iter().enumerate() {
+        let pid = up.pid_with(server).expect("it runs");
+        strays::kill9(pid);
+        let (id, body) = (format!("three-{number}"), json!({ "app": format!("app-{number}") }));
+        let answer = client.command_until_answered(&id, "app.create", &body).await;
+        assert_eq!(answer["status"], "accepted", "{server} is dead: {answer}");
+        wait::until(&format!("{server} is started again"), async || {
+            let new = up.pid_with(server)?;
+            wait::holds(new != pid, || "the old one".to_owned())
+        })
+        .await;
+    }
+    let log = client.stream(events::subject::LOG_STREAM).await;
+    assert_eq!(log.cached_info().config.num_replicas, 3);
+    up.kingctl_ends().await;
+    assert!(strays::of_folder(up.data()).is_empty());
+
+    up.start().await;
+    let apps = up.client().await.query("app.ls", json!({})).await;
+    assert_eq!(apps.len(), 3, "everything is as it was: {apps:?}");
+    up.kingctl_ends().await;
 }
