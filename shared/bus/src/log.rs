@@ -16,8 +16,9 @@ use tokio::time::Instant;
 
 /// How long one append tries before it gives up for now.
 pub const APPEND_PATIENCE: Duration = Duration::from_secs(5);
-/// How long one read tries before it gives up: servers that have lost the one that leads take 4 to 9 s to elect another.
-pub const READ_PATIENCE: Duration = Duration::from_secs(12);
+/// How long one read tries before it gives up. Servers that have lost the one that leads take 4 to 9 s to elect another,
+/// and when all of them start again, one election may have to wait for another.
+pub const READ_PATIENCE: Duration = Duration::from_secs(20);
 /// Largest commit, in bytes; so is the stream set up.
 pub const COMMIT_BYTES: usize = 900 * 1024;
 /// The header that fences an append.
