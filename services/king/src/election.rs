@@ -2,7 +2,7 @@
 //! appended proves that everything before it was read.
 
 use crate::writer::Machine;
-use bus::log::{AppendError, Log, LogError};
+use bus::log::{Append, AppendError, Log, LogError};
 use bus::tail::TailError;
 use events::{Commit, Digest, wire};
 use realm::{ApplyError, Candidate, Context, Input, State, apply_commit};
@@ -111,7 +111,7 @@ pub async fn take_over(log: &Log, candidate: Candidate) -> Result<Elected, Elect
     }
 }
 
-async fn append_until_clear(log: &Log, append: &crate::writer::Append) -> Result<u64, AppendError> {
+async fn append_until_clear(log: &Log, append: &Append) -> Result<u64, AppendError> {
     loop {
         match log.append(append.payload.clone(), append.expected_last).await {
             Err(error @ AppendError::Unknown { .. }) => {

@@ -8,5 +8,5 @@ pub mod machine;
 pub mod work;
 pub mod run;
 
-pub use machine::{Append, Machine, Stored};
+pub use machine::{Machine, Stored};
 pub use run::{Writer, WriterError};

@@ -3,6 +3,8 @@
 //! An append whose acknowledgement does not come is never guessed: the message that would have been written is read
 //! back from the leader and compared byte by byte.
 
+mod appending;
+
 use crate::api::{self, ApiError};
 use crate::connect::{Bus, RequestError};
 use crate::retry::Backoff;
@@ -10,9 +12,12 @@ use crate::stream;
 use crate::tail::{Course, Holes, Tail};
 use async_nats::jetstream::ErrorCode;
 use bytes::Bytes;
-use events::subject::{LOG_STREAM, LOG_SUBJECT};
+use events::Digest;
+use events::subject::{HEADER_ID, LOG_STREAM, LOG_SUBJECT};
 use std::time::Duration;
 use tokio::time::Instant;
+
+pub use appending::{Appending, Attempt, Ending, Next, Witness};
 
 /// How long one append tries before it gives up for now.
 pub const APPEND_PATIENCE: Duration = Duration::from_secs(5);
@@ -23,6 +28,8 @@ pub const READ_PATIENCE: Duration = Duration::from_secs(20);
 pub const COMMIT_BYTES: usize = 900 * 1024;
 /// The header that fences an append.
 pub(crate) const EXPECTED_LAST: &str = "Nats-Expected-Last-Sequence";
+/// The header that fences an append behind one that is not acknowledged yet.
+const EXPECTED_LAST_ID: &str = "Nats-Expected-Last-Msg-Id";
 
 /// Why a commit was not appended, or may not have been.
 #[derive(Debug, thiserror::Error)]
@@ -75,23 +82,24 @@ pub struct Log {
     created_at: String,
 }
 
-/// What one attempt to append came to.
-enum Attempt {
-    Stored(u64),
-    /// The last sequence is not the expected one.
-    Overtaken(ApiError),
-    /// Not written.
-    Failed(ApiError),
-    /// Perhaps written.
-    Unclear(ApiError),
-    Fatal(AppendError),
+/// A commit to append.
+#[derive(Clone, Debug)]
+pub struct Append {
+    pub payload: Bytes,
+    /// BLAKE3 of the payload; the server knows the message under it.
+    pub hash: Digest,
+    /// The sequence of the commit before; 0 in an empty log.
+    pub expected_last: u64,
+    /// The hash of the commit before, while that is still in flight itself. Its sequence alone would not fence then: a
+    /// rival that writes in its place leaves the log just as long.
+    pub follows: Option<Digest>,
 }
 
-/// What stands where a commit would have been written.
-enum Witness {
-    Own,
-    Another,
-    Nothing,
+/// What the first attempt to append came to.
+#[derive(Debug)]
+pub struct Attempted {
+    attempt: Attempt,
+    error: Option<ApiError>,
 }
 
 impl Log {
@@ -117,74 +125,88 @@ impl Log {
     /// See [`AppendError`]; only [`AppendError::Unknown`] leaves open whether it was written.
     pub async fn append(&self, payload: impl Into<Bytes>, expected_last: u64) -> Result<u64, AppendError> {
         let payload = payload.into();
-        if payload.len() > COMMIT_BYTES {
-            return Err(AppendError::TooLarge { bytes: payload.len() });
+        let append = Append { hash: Digest::of(&payload), payload, expected_last, follows: None };
+        let attempted = self.attempt(&append).await;
+        self.settle(&append, attempted).await
+    }
+
+    /// Makes one attempt. Several may be under way at once, each following the one before; what they come to is to be
+    /// [settled](Log::settle) in order.
+    pub async fn attempt(&self, append: &Append) -> Attempted {
+        let (expected, hash) = (append.expected_last.to_string(), append.hash.to_string());
+        let follows = append.follows.map(|follows| follows.to_string());
+        let mut headers = vec![(EXPECTED_LAST, expected.as_str()), (HEADER_ID, hash.as_str())];
+        headers.extend(follows.as_deref().map(|follows| (EXPECTED_LAST_ID, follows)));
+        match api::publish(&self.bus, LOG_SUBJECT, &headers, append.payload.clone()).await {
+            Ok(stored) => Attempted { attempt: Attempt::Stored(stored.sequence), error: None },
+            Err(error) => Attempted { attempt: judge(&error), error: Some(error) },
         }
+    }
+
+    /// Finds out whether a commit is stored after an attempt, and stores it if not. Every commit before it has to be
+    /// stored already.
+    ///
+    /// # Errors
+    /// As for [`Log::append`].
+    pub async fn settle(&self, append: &Append, attempted: Attempted) -> Result<u64, AppendError> {
+        if append.payload.len() > COMMIT_BYTES {
+            return Err(AppendError::TooLarge { bytes: append.payload.len() });
+        }
+        let alone = Append { follows: None, ..append.clone() };
         let deadline = Instant::now() + APPEND_PATIENCE;
-        let (mut backoff, mut doubtful) = (Backoff::default(), false);
+        let (mut appending, mut backoff) = (Appending::after(append.expected_last), Backoff::default());
+        let Attempted { mut attempt, mut error } = attempted;
         loop {
-            let attempt = self.attempt(&payload, expected_last).await;
-            let (overtaken, error) = match attempt {
-                Attempt::Stored(sequence) => return Ok(sequence),
-                Attempt::Fatal(error) if !doubtful => return Err(error),
-                Attempt::Fatal(_) => unclear_refusal(),
-                Attempt::Overtaken(error) => (true, error),
-                Attempt::Unclear(error) => {
-                    doubtful = true;
-                    (false, error)
+            match self.follow_up(&mut appending, attempt, &alone.payload).await {
+                None => {}
+                Some(Ending::Stored(sequence)) => return Ok(sequence),
+                Some(Ending::Deposed) => return Err(AppendError::Deposed { sequence: appending.sequence() }),
+                Some(Ending::Shorter { last }) => {
+                    return Err(AppendError::Shorter { expected: append.expected_last, last });
                 }
-                Attempt::Failed(error) => (false, error),
-            };
-            if overtaken || doubtful {
-                match self.witness(&payload, expected_last + 1).await {
-                    Ok(Witness::Own) => return Ok(expected_last + 1),
-                    Ok(Witness::Another) => return Err(AppendError::Deposed { sequence: expected_last + 1 }),
-                    Ok(Witness::Nothing) if overtaken => self.check_length(expected_last).await?,
-                    Ok(Witness::Nothing) => {}
-                    Err(error) => tracing::debug!(%error, "the log cannot be read back yet"),
-                }
+                Some(Ending::Refused) => return Err(AppendError::Refused(reason(error))),
             }
             if Instant::now() >= deadline {
-                return Err(give_up(expected_last + 1, doubtful, error));
+                return Err(give_up(&appending, reason(error)));
             }
             backoff.wait().await;
+            Attempted { attempt, error } = self.attempt(&alone).await;
         }
     }
 
-    async fn attempt(&self, payload: &Bytes, expected_last: u64) -> Attempt {
-        let expected = expected_last.to_string();
-        let headers = [(EXPECTED_LAST, expected.as_str())];
-        let error = match api::publish(&self.bus, LOG_SUBJECT, &headers, payload.clone()).await {
-            Ok(stored) => return Attempt::Stored(stored.sequence),
-            Err(error) => error,
-        };
-        if error.has_code(ErrorCode::STREAM_WRONG_LAST_SEQUENCE) {
-            return Attempt::Overtaken(error);
+    /// What follows from an attempt: the end, or none when another attempt is due.
+    async fn follow_up(
+        &self,
+        appending: &mut Appending,
+        attempt: Attempt,
+        payload: &Bytes,
+    ) -> Option<Ending> {
+        let mut next = appending.attempted(attempt);
+        loop {
+            next = match next {
+                Next::ReadBack => {
+                    let witness = self.witness(payload, appending.sequence()).await;
+                    appending.read_back(witness)
+                }
+                Next::Measure => {
+                    let info = stream::info(&self.bus, LOG_STREAM).await;
+                    appending.measured(info.ok().map(|info| info.state.last_seq))
+                }
+                Next::Again => return None,
+                Next::Done(ending) => return Some(ending),
+            };
         }
-        if error.is_ambiguous() {
-            return Attempt::Unclear(error);
-        }
-        if error.is_passing() {
-            return Attempt::Failed(error);
-        }
-        Attempt::Fatal(AppendError::Refused(error))
     }
 
-    async fn witness(&self, payload: &Bytes, sequence: u64) -> Result<Witness, ApiError> {
-        Ok(match stream::read(&self.bus, LOG_STREAM, sequence).await? {
-            Some(stored) if stored.payload == *payload => Witness::Own,
-            Some(_) => Witness::Another,
-            None => Witness::Nothing,
-        })
-    }
-
-    /// Refuses a log that ends before the commit that the writer expects to be the last.
-    async fn check_length(&self, expected: u64) -> Result<(), AppendError> {
-        match stream::info(&self.bus, LOG_STREAM).await {
-            Ok(info) if info.state.last_seq < expected => {
-                Err(AppendError::Shorter { expected, last: info.state.last_seq })
+    async fn witness(&self, payload: &Bytes, sequence: u64) -> Witness {
+        match stream::read(&self.bus, LOG_STREAM, sequence).await {
+            Ok(Some(stored)) if stored.payload == *payload => Witness::Own,
+            Ok(Some(_)) => Witness::Another,
+            Ok(None) => Witness::Nothing,
+            Err(error) => {
+                tracing::debug!(%error, "the log cannot be read back yet");
+                Witness::Unread
             }
-            Ok(_) | Err(_) => Ok(()),
         }
     }
 
@@ -213,14 +235,34 @@ impl Log {
     }
 }
 
-/// A refusal that follows an unclear attempt clears nothing up: the earlier one may still land.
-fn unclear_refusal() -> (bool, ApiError) {
-    let error = RequestError::Disconnected { subject: LOG_SUBJECT.to_owned(), maybe_sent: true };
-    (false, ApiError::Request(error))
+/// What a failed attempt means for the commit.
+fn judge(error: &ApiError) -> Attempt {
+    let overtaken = [ErrorCode::STREAM_WRONG_LAST_SEQUENCE, ErrorCode::STREAM_WRONG_LAST_MESSAGE_ID];
+    if overtaken.iter().any(|code| error.has_code(*code)) {
+        Attempt::Overtaken
+    } else if error.is_ambiguous() {
+        Attempt::Unclear
+    } else if error.is_passing() {
+        Attempt::Failed
+    } else {
+        Attempt::Refused
+    }
 }
 
-fn give_up(sequence: u64, doubtful: bool, source: ApiError) -> AppendError {
-    if doubtful { AppendError::Unknown { sequence, source } } else { AppendError::Unavailable(source) }
+fn give_up(appending: &Appending, source: ApiError) -> AppendError {
+    if appending.is_doubtful() {
+        AppendError::Unknown { sequence: appending.sequence(), source }
+    } else {
+        AppendError::Unavailable(source)
+    }
+}
+
+/// Why the last attempt did not store the commit. One that was acknowledged elsewhere has no error of its own.
+fn reason(error: Option<ApiError>) -> ApiError {
+    error.unwrap_or_else(|| {
+        let subject = LOG_SUBJECT.to_owned();
+        ApiError::Request(RequestError::Disconnected { subject, maybe_sent: true })
+    })
 }
 
 fn at(tried: &'static str) -> impl Fn(ApiError) -> LogError {

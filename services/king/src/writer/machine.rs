@@ -1,16 +1,22 @@
-//! The commit loop as a machine: inputs and acknowledgements in, one commit at a time out.
+//! The commit loop as a machine: inputs and acknowledgements in, commits out.
 //!
-//! With nothing in flight a commit goes out at once; else what arrives until the acknowledgement becomes the next one.
+//! With nothing in flight a commit goes out at once; else what arrives is collected until the acknowledgement. When
+//! enough has come for a commit that is worth its price, it goes out behind the one in flight, fenced by that one's hash.
 //! Inputs are decided in order on a speculative state; the answers to them wait for the acknowledgement of the commit
 //! that they rest on.
 
-use bus::log::COMMIT_BYTES;
+use bus::log::{Append, COMMIT_BYTES};
 use bytes::Bytes;
 use events::limits::BYTES_PER_INPUT;
 use events::{Commit, Digest, Event, EventNumber, wire};
 use realm::{Context, Input, Response, State, step};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
+/// Most commits that are in flight at once.
+pub const FLIGHTS: usize = 2;
+/// So many events are worth a commit of their own while another is in flight.
+const WORTH_A_FLIGHT: usize = 64;
 /// Most events that are collected before the next commit has to go out.
 pub const COLLECT_EVENTS: usize = 1024;
 /// Most bytes of events that are collected before the next commit has to go out.
@@ -24,11 +30,12 @@ pub struct Machine<T> {
     state: State,
     /// The sequence of the last commit of the log.
     sequence: u64,
-    /// The hash of the last commit of the log, or of the one in flight.
+    /// The hash of the last commit of the log, or of the last one in flight.
     previous: Digest,
     inbox: u64,
     collecting: Batch<T>,
-    flight: Option<Flight<T>>,
+    /// What was sent and is not acknowledged, in the order of the log; at most [`FLIGHTS`].
+    flights: VecDeque<Flight<T>>,
 }
 
 /// Events that will be one commit, and who waits for it.
@@ -41,17 +48,10 @@ struct Batch<T> {
 }
 
 struct Flight<T> {
-    payload: Bytes,
+    bytes: usize,
     events: Vec<Event>,
     inbox: u64,
     waiting: Vec<T>,
-}
-
-/// A commit to append, after the commit `expected_last`. Appending the same again is safe.
-#[derive(Clone, Debug)]
-pub struct Append {
-    pub payload: Bytes,
-    pub expected_last: u64,
 }
 
 /// A commit that is stored, and who waited for it.
@@ -67,7 +67,7 @@ impl<T> Machine<T> {
     /// A machine at the end of the log: its state, the sequence and the hash of the last commit.
     pub fn new(state: State, sequence: u64, previous: Digest) -> Self {
         let (first, inbox) = (state.last + 1, state.inbox);
-        Self { state, sequence, previous, inbox, collecting: Batch::new(first), flight: None }
+        Self { state, sequence, previous, inbox, collecting: Batch::new(first), flights: VecDeque::new() }
     }
 
     /// Whether another input may be taken; if not, wait for the acknowledgement.
@@ -94,17 +94,18 @@ impl<T> Machine<T> {
         if !self.collecting.events.is_empty() {
             self.collecting.waiting.push(ticket);
             None
-        } else if let Some(flight) = &mut self.flight {
-            flight.waiting.push(ticket);
+        } else if let Some(last) = self.flights.back_mut() {
+            last.waiting.push(ticket);
             None
         } else {
             Some(ticket)
         }
     }
 
-    /// The next commit to append, when nothing is in flight and there is something to store.
+    /// The next commit to append, when there is one that is worth it. Commits are appended in the order in which they
+    /// come from here.
     pub fn flush(&mut self) -> Option<Append> {
-        if self.flight.is_some() || self.collecting.events.is_empty() {
+        if !self.is_due() {
             return None;
         }
         let batch = std::mem::replace(&mut self.collecting, Batch::new(self.state.last + 1));
@@ -116,23 +117,41 @@ impl<T> Machine<T> {
             events: Vec::new(),
         };
         let payload = Bytes::from(splice(&head, &batch));
-        self.previous = Digest::of(&payload);
-        let append = Append { payload: payload.clone(), expected_last: self.sequence };
-        self.flight =
-            Some(Flight { payload, events: batch.events, inbox: self.inbox, waiting: batch.waiting });
+        let append = Append {
+            hash: Digest::of(&payload),
+            expected_last: self.sequence + self.flights.len() as u64,
+            follows: (!self.flights.is_empty()).then_some(self.previous),
+            payload,
+        };
+        self.previous = append.hash;
+        self.flights.push_back(Flight {
+            bytes: append.payload.len(),
+            events: batch.events,
+            inbox: self.inbox,
+            waiting: batch.waiting,
+        });
         Some(append)
     }
 
-    /// The commit in flight is stored under this sequence.
+    fn is_due(&self) -> bool {
+        match self.flights.len() {
+            0 => !self.collecting.events.is_empty(),
+            FLIGHTS.. => false,
+            _ => self.collecting.events.len() >= WORTH_A_FLIGHT,
+        }
+    }
+
+    /// The first commit in flight is stored under this sequence.
     ///
     /// # Panics
-    /// When nothing is in flight: a bug of the shell.
+    /// When nothing is in flight, or the sequence is not the next one: a bug of the shell.
     pub fn stored(&mut self, sequence: u64) -> Stored<T> {
-        let flight = self.flight.take().expect("only a commit in flight can be acknowledged");
+        let flight = self.flights.pop_front().expect("only a commit in flight can be acknowledged");
+        assert_eq!(sequence, self.sequence + 1, "commits are acknowledged in order");
         self.sequence = sequence;
         Stored {
             sequence,
-            bytes: flight.payload.len(),
+            bytes: flight.bytes,
             events: flight.events.into(),
             inbox: flight.inbox,
             waiting: flight.waiting,
@@ -141,7 +160,7 @@ impl<T> Machine<T> {
 
     /// Whether everything decided is stored.
     pub fn is_idle(&self) -> bool {
-        self.flight.is_none() && self.collecting.events.is_empty()
+        self.flights.is_empty() && self.collecting.events.is_empty()
     }
 
     /// The speculative state: for deciding only.

@@ -1,13 +1,13 @@
 //! The shell around the machine: it waits for commands, queued commands, reports, acknowledgements and time at once.
 
-use super::machine::{Append, Machine, Stored};
+use super::machine::{Machine, Stored};
 use super::work::{self, Envelope as _, ReportWork};
 use crate::http::{Metrics, Readiness};
 use crate::kingdom::Kingdom;
 use bus::Bus;
 use bus::connect::SubscribeError;
 use bus::inbox::{Inbox, InboxError};
-use bus::log::{AppendError, Log};
+use bus::log::{Append, AppendError, Attempted, Log};
 use bus::message::{Message, Subscription};
 use bus::tail::{Entry, Tail, TailError};
 use events::limits::EVENTS_PER_INPUT;
@@ -15,6 +15,7 @@ use events::subject::{COMMANDS, REPORTS};
 use events::wire::Format;
 use events::{Answer, Command, CommandId, Outcome, Verdict};
 use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesOrdered, StreamExt as _};
 use realm::{Context, Input, Response};
 use service::clock;
 use service::shutdown::Shutdown;
@@ -24,7 +25,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 use tokio::time::{Interval, MissedTickBehavior};
 
-/// How long a King that stops waits for the commit in flight.
+/// How long a King that stops waits for the commits in flight.
 const DRAIN: Duration = Duration::from_secs(3);
 /// How often work that is left over is continued.
 const TICK: Duration = Duration::from_secs(1);
@@ -62,7 +63,6 @@ enum Ticket {
 /// The one writer.
 pub struct Writer {
     replies: Replies,
-    log: Log,
     inbox: Inbox,
     machine: Machine<Ticket>,
     kingdom: Kingdom,
@@ -71,7 +71,23 @@ pub struct Writer {
     sources: Sources,
     /// A batch of reports that did not fit into the commit that is being collected.
     half_done: Option<ReportWork>,
-    flying: Option<BoxFuture<'static, Landing>>,
+    flights: Flights,
+}
+
+/// The commits in flight, in the order of the log.
+struct Flights {
+    log: Log,
+    /// The first attempts.
+    first: FuturesOrdered<BoxFuture<'static, Flight>>,
+    /// The oldest of them, when its attempt has come to something: what it is worth is found out before any other's.
+    settling: Option<BoxFuture<'static, Landing>>,
+}
+
+/// A commit and what its first attempt came to.
+struct Flight {
+    began: Instant,
+    append: Append,
+    attempted: Attempted,
 }
 
 /// How an append came out, with what is needed to try it again.
@@ -130,7 +146,6 @@ impl Writer {
         let machine = Machine::new(election.state, election.sequence, election.hash);
         Ok(Self {
             replies: Replies(bus),
-            log,
             inbox,
             machine,
             kingdom,
@@ -138,11 +153,11 @@ impl Writer {
             readiness,
             sources,
             half_done: None,
-            flying: None,
+            flights: Flights::new(log),
         })
     }
 
-    /// Works until it is told to stop, then waits for the commit in flight.
+    /// Works until it is told to stop, then waits for the commits in flight.
     ///
     /// # Errors
     /// When another King has taken over, or the bus is gone for good.
@@ -162,10 +177,10 @@ impl Writer {
     }
 
     async fn drain(&mut self) -> Result<(), WriterError> {
-        while let Some(flying) = self.flying.take() {
-            let landing = flying.await;
-            self.landed(landing).await?;
+        while !self.machine.is_idle() {
             self.launch().await;
+            let landing = self.flights.next().await;
+            self.landed(landing).await?;
         }
         Ok(())
     }
@@ -177,7 +192,7 @@ impl Writer {
         let open = self.machine.has_room() && self.half_done.is_none();
         tokio::select! {
             biased;
-            landed = landing(&mut self.flying) => self.landed(landed).await,
+            landing = self.flights.next() => self.landed(landing).await,
             arrival = self.sources.next(), if open => self.arrived(arrival?).await,
             () = shutdown.requested() => Ok(()),
         }
@@ -304,26 +319,14 @@ impl Writer {
         }
     }
 
-    /// Sends the next commit on its way. It is polled once here, so that it is out before anything else is done.
+    /// Sends the next commits on their way.
     async fn launch(&mut self) {
-        if self.flying.is_none()
-            && let Some(append) = self.machine.flush()
-        {
-            self.send_off(append).await;
+        while let Some(append) = self.machine.flush() {
+            self.flights.send(append).await;
         }
-    }
-
-    async fn send_off(&mut self, append: Append) {
-        let mut flying = fly(self.log.clone(), append);
-        let polled = poll_fn(|context| Poll::Ready(flying.as_mut().poll(context))).await;
-        if let Poll::Ready(landing) = polled {
-            flying = Box::pin(std::future::ready(landing));
-        }
-        self.flying = Some(flying);
     }
 
     async fn landed(&mut self, Landing { began, append, result }: Landing) -> Result<(), WriterError> {
-        self.flying = None;
         match result {
             Ok(sequence) => {
                 self.metrics.append_seconds.observe(began.elapsed().as_secs_f64());
@@ -337,7 +340,7 @@ impl Writer {
                 let reason = service::chain(&error);
                 tracing::warn!(reason, "commit is not acknowledged; the same is appended again");
                 self.readiness.block("log-unavailable", reason);
-                self.send_off(append).await;
+                self.flights.repeat(append);
                 Ok(())
             }
             Err(error) => Err(error.into()),
@@ -399,18 +402,53 @@ fn context() -> Context {
     Context { at: clock::now(), entropy: clock::fresh_id().as_u128() }
 }
 
-fn fly(log: Log, append: Append) -> BoxFuture<'static, Landing> {
-    Box::pin(async move {
-        let began = Instant::now();
-        let result = log.append(append.payload.clone(), append.expected_last).await;
-        Landing { began, append, result }
-    })
+impl Flights {
+    fn new(log: Log) -> Self {
+        Self { log, first: FuturesOrdered::new(), settling: None }
+    }
+
+    /// Sends a commit on its way. It is polled once here, so that it is out before anything else is done.
+    async fn send(&mut self, append: Append) {
+        let log = self.log.clone();
+        let mut flight: BoxFuture<'static, Flight> = Box::pin(async move {
+            let began = Instant::now();
+            let attempted = log.attempt(&append).await;
+            Flight { began, append, attempted }
+        });
+        let polled = poll_fn(|context| Poll::Ready(flight.as_mut().poll(context))).await;
+        if let Poll::Ready(flown) = polled {
+            flight = Box::pin(std::future::ready(flown));
+        }
+        self.first.push_back(flight);
+    }
+
+    /// Appends the oldest commit again, which may be stored or not.
+    fn repeat(&mut self, append: Append) {
+        let log = self.log.clone();
+        self.settling = Some(Box::pin(async move {
+            let began = Instant::now();
+            let result = log.append(append.payload.clone(), append.expected_last).await;
+            Landing { began, append, result }
+        }));
+    }
+
+    /// How the oldest commit came out; never, when there is none. Nothing is lost when it is dropped half-way.
+    async fn next(&mut self) -> Landing {
+        let landing = match &mut self.settling {
+            Some(settling) => settling.await,
+            None => {
+                let Some(flight) = self.first.next().await else { return std::future::pending().await };
+                self.settling.insert(settle(self.log.clone(), flight)).await
+            }
+        };
+        self.settling = None;
+        landing
+    }
 }
 
-/// The commit in flight; never, when there is none.
-async fn landing<T>(flying: &mut Option<BoxFuture<'static, T>>) -> T {
-    match flying {
-        Some(flying) => flying.await,
-        None => std::future::pending().await,
-    }
+fn settle(log: Log, Flight { began, append, attempted }: Flight) -> BoxFuture<'static, Landing> {
+    Box::pin(async move {
+        let result = log.settle(&append, attempted).await;
+        Landing { began, append, result }
+    })
 }
