@@ -21,6 +21,8 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
+/// How the kinds of the events begin that incidents and mails are made of.
+const TOLD_OF: &[&str] = &["instance.", "servant.", "alert."];
 /// How often the machines are told the time.
 const TICK: Duration = Duration::from_millis(100);
 /// How often a log that is not there yet is looked for: the King makes it.
@@ -131,9 +133,11 @@ impl Shell {
     }
 
     fn entry(&mut self, entry: &Entry) -> Result<(), RunError> {
-        let commit: Commit = events::wire::decode(&entry.payload)
-            .map_err(|source| RunError::Unreadable { sequence: entry.sequence, source })?;
-        commit.events.iter().for_each(|event| self.event(event));
+        if Commit::may_tell_of(&entry.payload, TOLD_OF) {
+            let commit: Commit = events::wire::decode(&entry.payload)
+                .map_err(|source| RunError::Unreadable { sequence: entry.sequence, source })?;
+            commit.events.iter().for_each(|event| self.event(event));
+        }
         if entry.pending == 0 && !self.live {
             self.catch_up();
         }

@@ -20,9 +20,9 @@ use std::time::Duration;
 const PUBLISH_AT_ONCE: usize = 1024;
 /// How many between two rests while the writer is busy: each is a message of its own that the server syncs by itself, on the disk that
 /// the commits wait for. Public events may lag; commits and answers must not.
-const PUBLISH_WHILE_BUSY: usize = 64;
+const PUBLISH_WHILE_BUSY: usize = 16;
 /// How long the publisher then rests.
-const BUSY_REST: Duration = Duration::from_millis(100);
+const BUSY_REST: Duration = Duration::from_millis(250);
 /// How often worked-off messages of the inbox are forgotten.
 const PURGE_INTERVAL: Duration = Duration::from_secs(60);
 /// How often the link to NATS is looked at.

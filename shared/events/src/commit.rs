@@ -1,6 +1,7 @@
 //! A commit: the one message in the log that carries the events of one or many inputs.
 
 use crate::{Digest, Event, EventNumber};
+use memchr::memmem;
 use serde::{Deserialize, Serialize};
 
 /// What one message of the log holds, as MessagePack with named fields.
@@ -22,5 +23,11 @@ impl Commit {
     /// The number of its last event.
     pub fn last(&self) -> EventNumber {
         self.first + self.events.len() as EventNumber - 1
+    }
+
+    /// Whether the bytes of a commit may hold an event whose kind begins with one of these, such as `instance.`. It says yes too often and never no
+    /// wrongly: the kind of every event stands in the bytes as text. So a reader of few nouns need not read the rest.
+    pub fn may_tell_of(payload: &[u8], kinds: &[&str]) -> bool {
+        kinds.iter().any(|kind| memmem::find(payload, kind.as_bytes()).is_some())
     }
 }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 /// Most commits that are in flight at once.
 pub const FLIGHTS: usize = 2;
 /// So many events are worth a commit of their own while another is in flight.
-const WORTH_A_FLIGHT: usize = 64;
+const WORTH_A_FLIGHT: usize = 128;
 /// Most events that are collected before the next commit has to go out.
 pub const COLLECT_EVENTS: usize = 1024;
 /// Most bytes of events that are collected before the next commit has to go out.
