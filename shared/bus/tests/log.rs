@@ -3,9 +3,10 @@
 
 mod support;
 
-use bus::log::{AppendError, Log};
+use bus::log::{Append, AppendError, Log};
 use bus::provision::{Limits, provision};
 use bus::tail::TailError;
+use events::Digest;
 use std::time::{Duration, Instant};
 use support::Server;
 use tokio::time::timeout;
@@ -36,6 +37,53 @@ async fn appends_are_fenced_and_repeats_are_one() {
     assert_eq!(log.append(largest.clone(), 2).await.unwrap(), 3);
     assert_eq!(log.read(3).await.unwrap().unwrap(), largest);
     assert_eq!(log.last_sequence().await.unwrap(), 3);
+}
+
+fn behind(before: &Append, payload: &'static str) -> Append {
+    let (follows, expected_last) = (Some(before.hash), before.expected_last + 1);
+    Append { hash: Digest::of(payload.as_bytes()), payload: payload.into(), expected_last, follows }
+}
+
+fn first(payload: &'static str) -> Append {
+    Append { hash: Digest::of(payload.as_bytes()), payload: payload.into(), expected_last: 0, follows: None }
+}
+
+#[tokio::test]
+async fn a_commit_goes_out_behind_one_that_is_not_acknowledged() {
+    let server = Server::start();
+    let log = Log::open(&server.provisioned().await).await.unwrap();
+    let one = first("one");
+    let two = behind(&one, "two");
+    let (attempted_one, attempted_two) = tokio::join!(biased; log.attempt(&one), log.attempt(&two));
+    assert_eq!(log.settle(&one, attempted_one).await.unwrap(), 1);
+    assert_eq!(log.settle(&two, attempted_two).await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn a_commit_behind_one_that_a_rival_displaced_is_not_stored() {
+    let server = Server::start();
+    let log = Log::open(&server.provisioned().await).await.unwrap();
+    let one = first("one");
+    let two = behind(&one, "two");
+    log.append("rival", 0).await.unwrap();
+    let (attempted_one, attempted_two) = tokio::join!(biased; log.attempt(&one), log.attempt(&two));
+    let deposed = log.settle(&one, attempted_one).await.unwrap_err();
+    assert!(matches!(deposed, AppendError::Deposed { sequence: 1 }), "{deposed:?}");
+    assert_eq!(log.last_sequence().await.unwrap(), 1, "{attempted_two:?}");
+}
+
+#[tokio::test]
+async fn a_commit_that_overtook_the_one_before_is_stored_after_it() {
+    let server = Server::start();
+    let log = Log::open(&server.provisioned().await).await.unwrap();
+    let one = first("one");
+    let two = behind(&one, "two");
+    let attempted_two = log.attempt(&two).await;
+    assert_eq!(log.last_sequence().await.unwrap(), 0);
+    let attempted_one = log.attempt(&one).await;
+    assert_eq!(log.settle(&one, attempted_one).await.unwrap(), 1);
+    assert_eq!(log.settle(&two, attempted_two).await.unwrap(), 2);
+    assert_eq!(log.read(2).await.unwrap().unwrap(), "two");
 }
 
 #[tokio::test]
