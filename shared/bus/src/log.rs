@@ -133,6 +133,9 @@ impl Log {
     /// Makes one attempt. Several may be under way at once, each following the one before; what they come to is to be
     /// [settled](Log::settle) in order.
     pub async fn attempt(&self, append: &Append) -> Attempted {
+        if append.payload.len() > COMMIT_BYTES {
+            return Attempted { attempt: Attempt::Refused, error: None };
+        }
         let (expected, hash) = (append.expected_last.to_string(), append.hash.to_string());
         let follows = append.follows.map(|follows| follows.to_string());
         let mut headers = vec![(EXPECTED_LAST, expected.as_str()), (HEADER_ID, hash.as_str())];
