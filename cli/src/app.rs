@@ -5,6 +5,7 @@ use crate::client::{Accepted, Client};
 use crate::failure::Failure;
 use crate::follow::{self, Counts, Wish};
 use crate::output::{self, Format, Item, Paint};
+use crate::plan::PlanArgs;
 use crate::table::Cell;
 use crate::values::{AppVersion, Scale, parse_count, parse_duration};
 use clap::{Args, Subcommand};
@@ -24,10 +25,14 @@ pub enum AppCommand {
     Show { app: AppName },
     /// Make an app before its first push.
     #[command(after_help = "Example:\n  kingctl app create shop")]
-    Create { app: AppName },
+    Create {
+        app: AppName,
+        #[command(flatten)]
+        plan: PlanArgs,
+    },
     /// Run a version. New instances become healthy first, then the old ones stop.
     #[command(
-        after_help = "Examples:\n  kingctl app deploy shop@1.4.0\n  kingctl app deploy shop@1.4.0 --count 3 --wait=2m\n  kingctl app deploy shop@1.4.0 --detach"
+        after_help = "Examples:\n  kingctl app deploy shop@1.4.0\n  kingctl app deploy shop@1.4.0 --count 3 --wait=2m\n  kingctl app deploy shop@1.4.0 --detach\n  kingctl app deploy shop@1.4.0 --count 3 --plan"
     )]
     Deploy {
         /// The app and the version.
@@ -41,6 +46,8 @@ pub enum AppCommand {
         process: Option<ProcessName>,
         #[command(flatten)]
         wait: WaitArgs,
+        #[command(flatten)]
+        plan: PlanArgs,
     },
     /// Change how many instances run.
     #[command(after_help = "Examples:\n  kingctl app scale shop 5\n  kingctl app scale shop worker=2")]
@@ -51,6 +58,8 @@ pub enum AppCommand {
         scale: Scale,
         #[command(flatten)]
         wait: WaitArgs,
+        #[command(flatten)]
+        plan: PlanArgs,
     },
     /// Stop the instances of an app, or of one process type. A later deploy or scale starts them again.
     #[command(after_help = "Example:\n  kingctl app stop shop")]
@@ -61,14 +70,18 @@ pub enum AppCommand {
         process: Option<ProcessName>,
         #[command(flatten)]
         wait: WaitArgs,
+        #[command(flatten)]
+        plan: PlanArgs,
     },
     /// Stop an app and forget its versions, releases and configuration.
-    #[command(after_help = "Example:\n  kingctl app remove shop --yes")]
+    #[command(after_help = "Example:\n  kingctl app remove shop --yes\n  kingctl app remove shop --plan")]
     Remove {
         app: AppName,
         /// Yes, forget it.
         #[arg(long)]
         yes: bool,
+        #[command(flatten)]
+        plan: PlanArgs,
     },
 }
 
@@ -96,36 +109,34 @@ impl AppCommand {
                 output::list(globals, &found)
             }
             Self::Show { app } => show(globals, app).await,
-            Self::Create { app } => {
-                let client = Client::connect(globals).await?;
-                client.command(Wanted::from(CreateApp { app: app.clone() }).into()).await?;
-                output::print(&format!("app {app} is there; push a version to it\n"))
+            Self::Create { app, plan } => {
+                let said = format!("app {app} is there; push a version to it\n");
+                plan.send_and_say(globals, Wanted::from(CreateApp { app }).into(), &said).await
             }
-            Self::Deploy { target: AppVersion { app, version }, count, process, wait } => {
+            Self::Deploy { target: AppVersion { app, version }, count, process, wait, plan } => {
                 let counts = count.map_or(Counts::Any, |count| Counts::One(process.clone(), count));
                 let order = DeployApp { app: app.clone(), version, count, process };
-                change(globals, app, order.into(), counts, &wait).await
+                change(globals, app, order.into(), counts, &wait, &plan).await
             }
-            Self::Scale { app, scale: Scale { process, count }, wait } => {
+            Self::Scale { app, scale: Scale { process, count }, wait, plan } => {
                 let counts = Counts::One(process.clone(), count);
                 let order = ScaleApp { app: app.clone(), process, count };
-                change(globals, app, order.into(), counts, &wait).await
+                change(globals, app, order.into(), counts, &wait, &plan).await
             }
-            Self::Stop { app, process, wait } => {
+            Self::Stop { app, process, wait, plan } => {
                 let counts = match &process {
                     Some(process) => Counts::One(Some(process.clone()), 0),
                     None => Counts::Nothing,
                 };
                 let order = StopApp { app: app.clone(), process };
-                change(globals, app, order.into(), counts, &wait).await
+                change(globals, app, order.into(), counts, &wait, &plan).await
             }
-            Self::Remove { app, yes: false } => Err(Failure::Usage(format!(
+            Self::Remove { app, yes: false, plan } if !plan.is_plan() => Err(Failure::Usage(format!(
                 "this stops {app} and forgets its versions, releases and configuration; if you mean it, add --yes"
             ))),
-            Self::Remove { app, yes: true } => {
-                let client = Client::connect(globals).await?;
-                client.command(Wanted::from(RemoveApp { app: app.clone() }).into()).await?;
-                output::print(&format!("app {app} is removed; its instances are being stopped\n"))
+            Self::Remove { app, yes: _, plan } => {
+                let said = format!("app {app} is removed; its instances are being stopped\n");
+                plan.send_and_say(globals, Wanted::from(RemoveApp { app }).into(), &said).await
             }
         }
     }
@@ -138,9 +149,10 @@ async fn change(
     order: Wanted,
     counts: Counts,
     wait: &WaitArgs,
+    plan: &PlanArgs,
 ) -> Result<(), Failure> {
     let client = Client::connect(globals).await?;
-    let accepted = client.command(order.into()).await?;
+    let Some(accepted) = plan.send(globals, &client, order.into()).await? else { return Ok(()) };
     if wait.detach {
         return tell_accepted(globals, &app, &accepted);
     }

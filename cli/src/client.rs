@@ -8,6 +8,7 @@ use crate::failure::Failure;
 use anyhow::{Context, anyhow};
 use bus::connect::RequestError;
 use bus::{Bus, Message};
+use events::plan::{PlanItem, PlanToken};
 use events::query::{Question, Reply};
 use events::wire::{self, Format};
 use events::{Actor, Answer, CommandId, EventNumber, Order, Outcome, RefusalCode, subject};
@@ -63,19 +64,21 @@ impl Client {
         Ok(Self { bus, actor, nats: globals.nats.clone(), patience: globals.timeout })
     }
 
-    /// Sends a command until it has an outcome, or the time is over.
+    /// Sends a command until it has an outcome, or the time is over. With a plan it does what was planned, or nothing.
     ///
     /// # Errors
     /// The refusal, when it was refused; else that its outcome is not known, with the id to ask for it.
-    pub async fn command(&self, order: Order) -> Result<Accepted, Failure> {
+    pub async fn command(&self, order: Order, plan: Option<&PlanToken>) -> Result<Accepted, Failure> {
         let id = CommandId::from_uuid(service::clock::fresh_id());
         let (subject, payload) = (subject::command(order.kind()), wire::encode_order(&order));
         let schema = order.schema().to_string();
-        let headers = [
+        let token = plan.map(PlanToken::to_string);
+        let mut headers = vec![
             (subject::HEADER_ID, id.as_str()),
             (subject::HEADER_ACTOR, self.actor.as_str()),
             (subject::HEADER_SCHEMA, schema.as_str()),
         ];
+        headers.extend(token.as_deref().map(|token| (subject::HEADER_PLAN, token)));
         let deadline = Instant::now() + self.patience;
         loop {
             let reply = self.ask(&subject, &headers, &payload, deadline).await;
@@ -90,6 +93,26 @@ impl Client {
                 }
                 Outcome::Refused { refusal, .. } => return Err(Failure::Refused(refusal)),
             }
+        }
+    }
+
+    /// Asks what a command would lead to.
+    ///
+    /// # Errors
+    /// When the King cannot read the command, or no King answers.
+    pub async fn plan(&self, order: &Order) -> Result<PlanItem, Failure> {
+        let (subject, schema) = (subject::plan(order.kind()), order.schema().to_string());
+        let headers =
+            [(subject::HEADER_ACTOR, self.actor.as_str()), (subject::HEADER_SCHEMA, schema.as_str())];
+        let deadline = Instant::now() + self.patience;
+        let reply = self.ask(&subject, &headers, &wire::encode_order(order), deadline).await;
+        match decode(&reply.map_err(|unanswered| Failure::Failed(unanswered.error))?)? {
+            Reply::Ok { items, .. } => items.into_iter().next().ok_or_else(|| {
+                Failure::Failed(anyhow!(
+                    "the King answered without a plan; are King and kingctl of the same build?"
+                ))
+            }),
+            Reply::Refused(refusal) => Err(Failure::Refused(refusal)),
         }
     }
 

@@ -4,6 +4,7 @@ use crate::cli::Globals;
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::output::{self, Item};
+use crate::plan::PlanArgs;
 use crate::table::Cell;
 use crate::values::parse_key_value;
 use clap::{Args, Subcommand};
@@ -24,6 +25,8 @@ pub enum ConfigCommand {
         scope: Scope,
         #[arg(required = true, value_name = "KEY=VALUE", value_parser = parse_key_value)]
         values: Vec<(String, String)>,
+        #[command(flatten)]
+        plan: PlanArgs,
     },
     /// Unset keys.
     #[command(after_help = "Example:\n  kingctl config unset --app shop DATABASE_URL")]
@@ -32,6 +35,8 @@ pub enum ConfigCommand {
         scope: Scope,
         #[arg(required = true, value_name = "KEY")]
         keys: Vec<String>,
+        #[command(flatten)]
+        plan: PlanArgs,
     },
     /// List keys and values.
     #[command(after_help = "Example:\n  kingctl config ls --app shop")]
@@ -59,15 +64,15 @@ impl ConfigCommand {
     /// When a key or value is refused, or no King answers.
     pub async fn run(self, globals: &Globals) -> Result<(), Failure> {
         match self {
-            Self::Set { scope: Scope { app, process }, values } => {
+            Self::Set { scope: Scope { app, process }, values, plan } => {
                 let values: BTreeMap<String, String> = values.into_iter().collect();
                 let said = format!("set {}", values.keys().cloned().collect::<Vec<_>>().join(", "));
-                change(globals, Wanted::from(SetConfig { app, process, values }).into(), &said).await
+                change(globals, Wanted::from(SetConfig { app, process, values }).into(), &said, &plan).await
             }
-            Self::Unset { scope: Scope { app, process }, keys } => {
+            Self::Unset { scope: Scope { app, process }, keys, plan } => {
                 let said = format!("unset {}", keys.join(", "));
                 let keys = keys.into_iter().collect();
-                change(globals, Wanted::from(UnsetConfig { app, process, keys }).into(), &said).await
+                change(globals, Wanted::from(UnsetConfig { app, process, keys }).into(), &said, &plan).await
             }
             Self::Ls { scope: Scope { app, process } } => {
                 let client = Client::connect(globals).await?;
@@ -79,10 +84,8 @@ impl ConfigCommand {
     }
 }
 
-async fn change(globals: &Globals, order: Order, said: &str) -> Result<(), Failure> {
-    let client = Client::connect(globals).await?;
-    client.command(order).await?;
-    output::print(&format!("{said}; instances get it with the next deploy\n"))
+async fn change(globals: &Globals, order: Order, said: &str, plan: &PlanArgs) -> Result<(), Failure> {
+    plan.send_and_say(globals, order, &format!("{said}; instances get it with the next deploy\n")).await
 }
 
 impl Item for ConfigItem {

@@ -8,6 +8,7 @@ mod values;
 mod output;
 mod table;
 mod progress;
+mod plan;
 mod client;
 mod follow;
 mod app;

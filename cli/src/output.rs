@@ -106,7 +106,8 @@ fn table<T: Item>(style: Style, items: &[T]) -> String {
     table.render(style)
 }
 
-fn json<T: Serialize>(items: &[T]) -> String {
+/// A list of objects, indented.
+pub fn json<T: Serialize>(items: &[T]) -> String {
     let text = serde_json::to_string_pretty(items);
     text.expect("the kingdom's shapes have text keys and encode as JSON") + "\n"
 }

@@ -4,6 +4,7 @@ use crate::cli::Globals;
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::output::{self, Item, Paint};
+use crate::plan::PlanArgs;
 use crate::table::Cell;
 use clap::Subcommand;
 use events::ServantName;
@@ -23,6 +24,8 @@ pub enum ServantCommand {
         /// Yes, forget it.
         #[arg(long)]
         yes: bool,
+        #[command(flatten)]
+        plan: PlanArgs,
     },
 }
 
@@ -38,13 +41,12 @@ impl ServantCommand {
                 let found = client.query::<ServantItem>("servant.ls", &Question::default()).await?;
                 output::list(globals, &found)
             }
-            Self::Remove { servant, yes: false } => Err(Failure::Usage(format!(
+            Self::Remove { servant, yes: false, plan } if !plan.is_plan() => Err(Failure::Usage(format!(
                 "this forgets the servant {servant} for good; if you mean it, add --yes"
             ))),
-            Self::Remove { servant, yes: true } => {
-                let client = Client::connect(globals).await?;
-                client.command(Wanted::from(RemoveServant { servant: servant.clone() }).into()).await?;
-                output::print(&format!("servant {servant} is forgotten\n"))
+            Self::Remove { servant, yes: _, plan } => {
+                let said = format!("servant {servant} is forgotten\n");
+                plan.send_and_say(globals, Wanted::from(RemoveServant { servant }).into(), &said).await
             }
         }
     }

@@ -5,10 +5,11 @@
 
 use crate::feed::{Feed, Placement};
 use crate::http::Metrics;
+use events::plan::PlanItem;
 use events::view::Stamp;
-use events::{Event, EventNumber};
-use realm::State;
+use events::{Command, Event, EventNumber};
 use realm::project::{self, ViewKey};
+use realm::{Context, State, plan};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -72,6 +73,14 @@ impl Kingdom {
     /// Reads the confirmed state. Keep it short: the writer waits.
     pub fn read<R>(&self, look: impl FnOnce(&State) -> R) -> R {
         look(&self.shared.state.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What a command would lead to, and the newest event that this rests on. It is tried on the confirmed state and taken
+    /// back before anybody else can look: this takes as long as the command itself, however large the state is.
+    pub fn plan(&self, command: &Command, context: &Context) -> (EventNumber, PlanItem) {
+        let mut state = self.shared.state.write().unwrap_or_else(PoisonError::into_inner);
+        let item = plan::plan(&mut state, command, context);
+        (state.last, item)
     }
 
     /// Waits until the confirmed state reflects this event; false when it does not within the time.

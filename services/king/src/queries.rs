@@ -2,16 +2,19 @@
 
 use crate::http::Metrics;
 use crate::kingdom::Kingdom;
-use crate::writer::work::format_of;
+use crate::writer::work::{PLAN_PREFIX, format_of, fresh_command_id, read_command};
 use bus::Bus;
 use bus::connect::SubscribeError;
 use bus::message::Message;
+use events::plan::PlanItem;
 use events::query::{KingItem, Question, Reply};
 use events::subject::{QUERIES, kind_of};
 use events::wire::Format;
 use events::{EventNumber, KingId, Refusal, RefusalCode};
+use realm::Context;
 use realm::query::{self, Items};
 use serde::Serialize;
+use service::clock;
 use service::shutdown::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,6 +45,7 @@ pub struct Queries {
 pub enum KnownItems {
     Law(Items),
     Kings(Vec<KingItem>),
+    Plans(Vec<PlanItem>),
 }
 
 /// A reply whose items have their own shape for each kind of query.
@@ -90,9 +94,13 @@ impl Queries {
     async fn reply(&self, message: Message, places: &Semaphore) {
         let format = format_of(&message);
         let kind = kind_of(&message.subject).unwrap_or_default().to_owned();
-        let reply = match read(format, &message.payload) {
-            Ok(question) => self.answer(&kind, &question, places).await,
-            Err(refusal) => AnyReply::Refused(refusal),
+        let reply = if kind.starts_with(PLAN_PREFIX) {
+            self.plan(&message, places).await
+        } else {
+            match read(format, &message.payload) {
+                Ok(question) => self.answer(&kind, &question, places).await,
+                Err(refusal) => AnyReply::Refused(refusal),
+            }
         };
         let mut payload = format.encode(&reply);
         if payload.len() > REPLY_LIMIT {
@@ -112,6 +120,18 @@ impl Queries {
         }
         let _place = places.acquire().await;
         self.answer_now(kind, question)
+    }
+
+    /// Answers what a command would lead to.
+    async fn plan(&self, message: &Message, places: &Semaphore) -> AnyReply {
+        let command = match read_command(message, fresh_command_id) {
+            Ok(command) => command,
+            Err(refusal) => return AnyReply::Refused(*refusal),
+        };
+        let _place = places.acquire().await;
+        let context = Context { at: clock::now(), entropy: clock::fresh_id().as_u128() };
+        let (event, item) = self.kingdom.plan(&command, &context);
+        AnyReply::Ok { event, items: KnownItems::Plans(vec![item]), next: None }
     }
 
     /// Answers a question from the state of now.

@@ -17,6 +17,7 @@ pub use servant::{RemoveServant, ServantCommand};
 pub use version::{PublishVersion, VersionCommand, VersionSpec};
 
 use crate::kinds::nouns;
+use crate::plan::PlanToken;
 use crate::{Actor, CommandId};
 
 nouns! {
@@ -40,4 +41,6 @@ pub struct Command {
     pub actor: Actor,
     /// What is wanted.
     pub order: Order,
+    /// Do exactly what this plan says, or nothing.
+    pub plan: Option<PlanToken>,
 }

@@ -20,6 +20,7 @@ pub mod commit;
 pub mod answer;
 pub mod view;
 pub mod query;
+pub mod plan;
 pub mod log;
 pub mod wire;
 

@@ -66,6 +66,10 @@ pub const EVENTS_PER_CHAIN: usize = 500;
 pub const ITEMS_PER_REPLY: usize = 1000;
 /// Most bytes of the items of one reply, as MessagePack; one item may be larger.
 pub const REPLY_BYTES: usize = 300 * 1024;
+/// Most bytes of the events of a plan that a reply shows, as JSON; as many again of its differences.
+pub const PLAN_LIST_BYTES: usize = 400 * 1024;
+/// Longest token of a plan, in bytes.
+pub const PLAN_TOKEN_BYTES: usize = 1024;
 /// How many of the newest outcomes are remembered however old they are.
 pub const OUTCOMES_ALWAYS_KEPT: usize = 10_000;
 /// How long the outcome of a command is remembered, in milliseconds of the log's own time.

@@ -37,6 +37,8 @@ pub const HEADER_ID: &str = "Nats-Msg-Id";
 pub const HEADER_ACTOR: &str = "King-Actor";
 /// Header: the version of the shape of a command; 1 when absent.
 pub const HEADER_SCHEMA: &str = "King-Schema";
+/// Header: the token of the plan that a command shall keep to; it is refused when it would lead to anything else.
+pub const HEADER_PLAN: &str = "King-Plan";
 /// Header: the media type; `application/json` makes a command or query JSON.
 pub const HEADER_CONTENT_TYPE: &str = "Content-Type";
 
@@ -53,6 +55,11 @@ pub fn queue(kind: &str) -> String {
 /// Where a query goes: `king.query.<noun>.<verb>`.
 pub fn query(kind: &str) -> String {
     format!("king.query.{kind}")
+}
+
+/// Where a question goes what a command would lead to: `king.query.plan.<noun>.<verb>`, with the command's own payload.
+pub fn plan(kind: &str) -> String {
+    format!("king.query.plan.{kind}")
 }
 
 /// The `<noun>.<verb>` of a command's, queued command's or query's subject.

@@ -18,6 +18,8 @@ pub mod apply;
 pub mod schedule;
 pub mod converge;
 pub mod step;
+mod trial;
+pub mod plan;
 pub mod project;
 pub mod query;
 pub mod difference;

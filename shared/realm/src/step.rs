@@ -4,7 +4,9 @@ use crate::apply::apply;
 use crate::context::{Context, Input};
 use crate::converge::{self, Ids};
 use crate::decide::{self, Hearing};
+use crate::plan;
 use crate::state::State;
+use crate::trial::Trial;
 use events::event::{AppEvent, CommandAccepted, CommandEvent, CommandRefused, InstanceEvent, ServantEvent};
 use events::limits::{BYTES_PER_INPUT, EVENTS_PER_INPUT};
 use events::{
@@ -68,7 +70,7 @@ fn step_command(state: &mut State, command: &Command, draft: &mut Draft<'_>) -> 
     let id = command.id.clone();
     let kind = command.order.kind().to_owned();
     let decided = decide::command(state, &command.order)
-        .and_then(|consent| draft.record_all(state, consent.facts).map(|()| consent.release));
+        .and_then(|consent| draft.record_as_planned(state, command, consent.facts).map(|()| consent.release));
     match decided {
         Ok(release) => {
             let accepted = CommandAccepted { id, command: kind, release };
@@ -93,14 +95,16 @@ fn step_report(state: &mut State, report: &Report, draft: &mut Draft<'_>) -> Res
 }
 
 /// The events of one input as they come to be.
-struct Draft<'a> {
+pub(crate) struct Draft<'a> {
     at: Timestamp,
     cause: Cause,
     actor: Actor,
     domain: DomainName,
     ids: Ids<'a>,
-    events: Vec<Event>,
+    pub(crate) events: Vec<Event>,
     encoded: Vec<u8>,
+    /// What the state was, where all of it may have to be taken back.
+    pub(crate) trial: Option<Trial>,
 }
 
 impl<'a> Draft<'a> {
@@ -114,6 +118,21 @@ impl<'a> Draft<'a> {
             ids: Ids::new(context),
             events: Vec::new(),
             encoded: Vec::new(),
+            trial: None,
+        }
+    }
+
+    /// A draft whose events can be taken back.
+    pub(crate) fn on_trial(state: &State, input: &Input, context: &'a Context) -> Self {
+        Self { trial: Some(Trial::begin(state)), ..Self::new(state, input, context) }
+    }
+
+    /// Takes back what was recorded on trial.
+    pub(crate) fn revert(&mut self, state: &mut State) {
+        if let Some(trial) = self.trial.take() {
+            trial.revert(state);
+            self.events.clear();
+            self.encoded.clear();
         }
     }
 
@@ -130,12 +149,35 @@ impl<'a> Draft<'a> {
 
     /// Keeps an event whose bytes are already there.
     fn keep(&mut self, state: &mut State, event: Event) {
+        if let Some(trial) = &mut self.trial {
+            trial.note(state, &event.fact);
+        }
         apply(state, &event);
         self.events.push(event);
     }
 
+    /// Records the facts of a command and what they entail; where it keeps to a plan, only what was planned.
+    fn record_as_planned(
+        &mut self,
+        state: &mut State,
+        command: &Command,
+        facts: Vec<Fact>,
+    ) -> Result<(), Refusal> {
+        let Some(planned) = &command.plan else { return self.record_all(state, facts) };
+        self.trial = Some(Trial::begin(state));
+        let kept = self.record_all(state, facts).and_then(|()| {
+            let trial = self.trial.as_ref().expect("it was begun above");
+            plan::check(planned, &command.order, state, trial, &self.events)
+        });
+        match kept {
+            Ok(()) => self.trial = None,
+            Err(_) => self.revert(state),
+        }
+        kept
+    }
+
     /// Records facts, then what they entail. Facts that are too large for one input are refused before anything changes.
-    fn record_all(&mut self, state: &mut State, facts: Vec<Fact>) -> Result<(), Refusal> {
+    pub(crate) fn record_all(&mut self, state: &mut State, facts: Vec<Fact>) -> Result<(), Refusal> {
         let before = self.encoded.len();
         let events: Vec<Event> =
             (state.last + 1..).zip(facts).map(|(id, fact)| self.event(id, fact)).collect();

@@ -23,7 +23,7 @@ fn sign(seed: u8, event: u64) -> Checkpoint {
 
 fn record(state: &mut State, id: &str, checkpoint: Checkpoint) -> Result<(), RefusalCode> {
     let order = Order::King(RecordCheckpoint { king: KING, checkpoint }.into());
-    let command = Command { id: id.parse().unwrap(), actor: Actor::king(), order };
+    let command = Command { id: id.parse().unwrap(), actor: Actor::king(), order, plan: None };
     let context = Context { at: Timestamp(1), entropy: 1 };
     match step(state, &Input::Command(command), &context).response {
         Response::Decided(Outcome::Accepted { .. }) => Ok(()),

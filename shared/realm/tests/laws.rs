@@ -4,18 +4,19 @@
 
 use events::event::InstanceEvent;
 use events::limits::EVENTS_PER_INPUT;
+use events::plan::PlanItem;
 use events::query::InstancePhase;
 use events::report::{
     Exited, Failed, InstanceNews, Looping, LoseServant, News, PortRange, PortTaken, Ready, RegisterServant,
     ReturnServant, Stage, Started, Steady, Stopped,
 };
 use events::{
-    Actor, Command, Commit, Digest, DomainName, Event, Fact, InstanceId, Kinded, Order, Report, ReportId,
-    ServantId, Timestamp, Verdict, wire,
+    Actor, Command, Commit, Digest, DomainName, Event, Fact, InstanceId, Kinded, Order, Outcome, Report,
+    ReportId, ServantId, Timestamp, Verdict, wire,
 };
 use proptest::prelude::*;
 use realm::state::Tally;
-use realm::{Context, Input, Response, State, apply, apply_commit, project, step};
+use realm::{Context, Input, Response, State, apply, apply_commit, plan, project, step};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
@@ -113,6 +114,7 @@ impl World {
                 actor: Actor::anonymous(),
                 order: Order::deserialize_data(kind, 1, &mut serde_json::Deserializer::from_str(data))
                     .unwrap(),
+                plan: None,
             }),
             Move::Register { servant, ports } => {
                 self.report(Uuid::from_u128(*servant), News::Servant(register(*servant, *ports).into()))
@@ -158,6 +160,11 @@ impl World {
         assert!(decision.events.len() <= EVENTS_PER_INPUT);
         self.log.extend(decision.events);
         decision.response
+    }
+
+    fn plan(&mut self, command: &Command) -> PlanItem {
+        let context = Context { at: Timestamp(self.clock + 1), entropy: u128::MAX - u128::from(self.clock) };
+        plan::plan(&mut self.state, command, &context)
     }
 
     /// What a servant that obeys would report; false when there is nothing left to say.
@@ -344,6 +351,52 @@ proptest! {
             let wanted: u32 = app.counts.values().sum();
             prop_assert_eq!(app.instances.len(), wanted as usize);
         }
+    }
+
+    /// A plan leaves no trace; done with its token it gives what was shown; where it would not, it is refused and leaves
+    /// nothing but that.
+    #[test]
+    fn a_plan_is_what_happens_or_nothing_does(
+        moves in prop::collection::vec(moves(), 1..80),
+        wanted in moves(),
+        between in prop::collection::vec(moves(), 0..3),
+    ) {
+        let mut world = World::default();
+        for a_move in &moves {
+            if let Some(input) = world.bind(a_move) {
+                world.take(&input);
+            }
+        }
+        let Some(Input::Command(command)) = world.bind(&wanted) else { return Ok(()) };
+        let command = Command { id: "planned".parse().unwrap(), ..command };
+        let before = world.state.clone();
+        let item = world.plan(&command);
+        prop_assert_eq!(&world.state, &before);
+        let Some(token) = item.token.clone() else { return Ok(()) };
+        for a_move in &between {
+            if let Some(input) = world.bind(a_move) {
+                world.take(&input);
+            }
+        }
+        let (before, now) = (world.state.clone(), world.plan(&command));
+        let first = world.log.len();
+        let response = world.take(&Input::Command(Command { plan: Some(token.clone()), ..command }));
+        let recorded: Vec<&'static str> = world.log[first..].iter().map(|event| event.fact.kind()).collect();
+        let kinds = |item: &PlanItem| item.events.iter().map(|event| event.kind.clone()).collect::<Vec<_>>();
+        let same = now.token.is_some_and(|now| now.parts == token.parts);
+        prop_assert!(!same || now.events == item.events, "other events are another plan");
+        if same {
+            prop_assert!(matches!(response, Response::Decided(Outcome::Accepted { .. })), "{:?}", response);
+            prop_assert_eq!(&recorded[..recorded.len() - 1], kinds(&item));
+        } else {
+            prop_assert!(matches!(response, Response::Decided(Outcome::Refused { .. })), "{:?}", response);
+            prop_assert_eq!(recorded, ["command.refused"]);
+            let after = State {
+                last: before.last, at: before.at, outcomes: before.outcomes.clone(), ..world.state.clone()
+            };
+            prop_assert_eq!(after, before);
+        }
+        check(&world.state);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 fn take(state: &mut State, order: impl Into<Order>) -> Decision {
     let id = format!("c{}", state.last).parse().unwrap();
-    let command = Command { id, actor: Actor::anonymous(), order: order.into() };
+    let command = Command { id, actor: Actor::anonymous(), order: order.into(), plan: None };
     step(state, &Input::Command(command), &Context { at: Timestamp(1), entropy: u128::from(state.last) })
 }
 

@@ -200,6 +200,7 @@ mod tests {
             id: format!("create-{app}").parse().unwrap(),
             actor: Actor::anonymous(),
             order: AppCommand::from(CreateApp { app: app.parse().unwrap() }).into(),
+            plan: None,
         })
     }
 

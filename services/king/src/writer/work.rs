@@ -5,7 +5,7 @@ use bus::tail::Entry;
 use events::answer::ReportAnswer;
 use events::limits::REPORTS_PER_BATCH;
 use events::subject::{
-    HEADER_ACTOR, HEADER_CONTENT_TYPE, HEADER_ID, HEADER_SCHEMA, domain_of_report, kind_of,
+    HEADER_ACTOR, HEADER_CONTENT_TYPE, HEADER_ID, HEADER_PLAN, HEADER_SCHEMA, domain_of_report, kind_of,
 };
 use events::wire::Format;
 use events::{Actor, Answer, Command, CommandId, Outcome, Refusal, RefusalCode, Report, Verdict, wire};
@@ -48,7 +48,10 @@ pub fn format_of(envelope: &impl Envelope) -> Format {
     Format::of(envelope.header(HEADER_CONTENT_TYPE), envelope.payload())
 }
 
-/// Reads a message as a command. `default_id` is its id when it names none.
+/// What stands before the kind of a command in a question for its plan.
+pub const PLAN_PREFIX: &str = "plan.";
+
+/// Reads a message as a command, or as a question for the plan of one. `default_id` is its id when it names none.
 ///
 /// # Errors
 /// The refusal to answer with; nothing of it is stored.
@@ -57,6 +60,7 @@ pub fn read_command(
     default_id: impl FnOnce() -> CommandId,
 ) -> Result<Command, Box<Refusal>> {
     let kind = kind_of(envelope.subject()).unwrap_or_default();
+    let kind = kind.strip_prefix(PLAN_PREFIX).unwrap_or(kind);
     let id = match envelope.header(HEADER_ID) {
         Some(text) => {
             text.parse().map_err(|error| unreadable("id", &error, "send a shorter, printable Nats-Msg-Id"))?
@@ -75,11 +79,18 @@ pub fn read_command(
         }
         None => 1,
     };
+    let plan = match envelope.header(HEADER_PLAN) {
+        Some(text) => {
+            let fix = "send the token of a plan as King-Plan, or leave it out";
+            Some(text.parse().map_err(|error| unreadable("plan", &error, fix))?)
+        }
+        None => None,
+    };
     let order = format_of(envelope).decode_order(kind, schema, envelope.payload()).map_err(|error| {
         let fix = "compare it with the commands that the documentation lists";
         Box::new(refuse(RefusalCode::Unreadable, "command", format!("{kind}: {}", error.reason()), fix))
     })?;
-    Ok(Command { id, actor, order })
+    Ok(Command { id, actor, order, plan })
 }
 
 fn unreadable(field: &str, error: &impl std::fmt::Display, fix: &str) -> Box<Refusal> {
@@ -206,8 +217,10 @@ mod tests {
     #[test]
     fn headers_are_checked() {
         let long = "x".repeat(129);
-        let refusal = refusal(&message("king.cmd.app.create", &[(HEADER_ID, &long)], br#"{"app":"a"}"#));
-        assert_eq!(refusal.field, "id");
+        for (header, value, field) in [(HEADER_ID, long.as_str(), "id"), (HEADER_PLAN, "1", "plan")] {
+            let refusal = refusal(&message("king.cmd.app.create", &[(header, value)], br#"{"app":"a"}"#));
+            assert_eq!(refusal.field, field);
+        }
     }
 
     #[test]

@@ -87,7 +87,7 @@ impl World {
 
     pub fn order(&self, actor: &str, order: impl Into<Order>) -> Input {
         let id = format!("c{}", self.inputs + 1).parse().unwrap();
-        Input::Command(Command { id, actor: actor.parse().unwrap(), order: order.into() })
+        Input::Command(Command { id, actor: actor.parse().unwrap(), order: order.into(), plan: None })
     }
 
     pub fn report(&mut self, servant: u128, news: impl Into<News>) -> EventNumber {

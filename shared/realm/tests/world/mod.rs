@@ -1,12 +1,13 @@
 //! A world for stories: names for the ids that the law makes, and inputs written as text.
 
 use events::event::{Fact, InstanceEvent};
+use events::plan::PlanToken;
 use events::report::{News, PortRange, RegisterServant};
 use events::{
     Actor, Command, DomainName, Event, InstanceId, Kinded, KingId, Order, Report, ReportId, ServantId,
     Timestamp,
 };
-use realm::{Context, Input, Response, State, project, query, step};
+use realm::{Context, Input, Response, State, plan, project, query, step};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -18,6 +19,8 @@ pub struct World {
     servants: BTreeMap<String, ServantId>,
     instances: Vec<InstanceId>,
     reported: BTreeMap<Uuid, u64>,
+    /// The token of the plan made last.
+    planned: Option<PlanToken>,
 }
 
 impl World {
@@ -25,7 +28,9 @@ impl World {
     pub fn input(&mut self, line: &str) -> Vec<String> {
         let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
         match verb {
-            "command" => self.command(rest),
+            "command" => self.command(rest, None),
+            "plan" => self.plan(rest),
+            "keep" => self.command(rest, self.planned.clone()),
             "servant" => self.servant(rest),
             "report" => self.report(rest),
             "again" => self.repeat(rest),
@@ -85,14 +90,39 @@ impl World {
         text
     }
 
-    /// `command ID KIND JSON`
-    fn command(&mut self, rest: &str) -> Vec<String> {
+    /// `command ID KIND JSON`; `keep ID KIND JSON` sends the token of the last plan along.
+    fn command(&mut self, rest: &str, plan: Option<PlanToken>) -> Vec<String> {
         let mut words = rest.splitn(3, ' ');
         let (id, kind, data) = (words.next().unwrap(), words.next().unwrap(), words.next().unwrap_or("{}"));
-        let order =
-            Order::deserialize_data(kind, 1, &mut serde_json::Deserializer::from_str(&self.meant(data)));
-        let command = Command { id: id.parse().unwrap(), actor: Actor::anonymous(), order: order.unwrap() };
-        self.take(&Input::Command(command))
+        let order = self.order(kind, data);
+        self.take(&Input::Command(Command {
+            id: id.parse().unwrap(),
+            actor: Actor::anonymous(),
+            order,
+            plan,
+        }))
+    }
+
+    fn order(&self, kind: &str, data: &str) -> Order {
+        let data = self.meant(data);
+        Order::deserialize_data(kind, 1, &mut serde_json::Deserializer::from_str(&data)).unwrap()
+    }
+
+    /// `plan KIND JSON`: the events and differences of it, a line each; the state stays as it is.
+    fn plan(&mut self, rest: &str) -> Vec<String> {
+        let (kind, data) = rest.split_once(' ').unwrap();
+        let order = self.order(kind, data);
+        let command = Command { id: "plan".parse().unwrap(), actor: Actor::anonymous(), order, plan: None };
+        let before = self.state.clone();
+        let context = Context { at: Timestamp((self.clock + 1) * 1000), entropy: 77 };
+        let item = plan::plan(&mut self.state, &command, &context);
+        assert_eq!(self.state, before, "a plan changes nothing");
+        self.planned = item.token;
+        let refusal = item.refusal.iter().map(|refusal| format!("would be refused: {refusal}"));
+        let events = item.events.iter().map(|event| format!("would be {} {}", event.kind, event.data));
+        let differences =
+            item.differences.iter().map(|difference| format!("would differ: {}", json(difference)));
+        refusal.chain(events).chain(differences).map(|line| self.named(&line)).collect()
     }
 
     /// `servant NAME PORTS TOOL=VERSION…`: registers it.
