@@ -3,7 +3,8 @@
 use crate::failure::Failure;
 use crate::values::parse_duration;
 use crate::{
-    alert, app, command, config, event, instance, king, logs, output, release, servant, up, version,
+    alert, app, audit_log, backup, command, config, event, instance, king, logs, output, release, replay,
+    servant, state, up, version,
 };
 use clap::{Args, Parser, Subcommand};
 use std::time::Duration;
@@ -81,6 +82,20 @@ pub enum Noun {
     /// Events: all that has happened.
     #[command(subcommand)]
     Event(event::EventCommand),
+    /// What was true at a moment, and what changed between two.
+    #[command(subcommand)]
+    State(state::StateCommand),
+    /// Play the events of the past again, in their own pace or faster.
+    #[command(
+        after_help = "Examples:\n  kingctl replay --from '10m ago' --speed 10\n  kingctl replay --from 1 --to 5000 --speed max > events.jsonl\n  kingctl replay --speed max --to-subject audit.replay\n  kingctl replay --file monday.backup --speed max"
+    )]
+    Replay(replay::ReplayArgs),
+    /// Prove the log, export it, and sign what it is.
+    #[command(subcommand)]
+    Audit(audit_log::AuditCommand),
+    /// Keep the whole kingdom in one file, and bring it back.
+    #[command(subcommand)]
+    Backup(backup::BackupCommand),
     /// The output of an app's instances, or of one.
     Logs(logs::LogsArgs),
     /// Commands and what became of them.
@@ -111,6 +126,10 @@ impl Cli {
             Noun::Servant(command) => command.run(globals).await,
             Noun::Config(command) => command.run(globals).await,
             Noun::Event(command) => command.run(globals).await,
+            Noun::State(command) => command.run(globals).await,
+            Noun::Replay(args) => args.run(globals).await,
+            Noun::Audit(command) => command.run(globals).await,
+            Noun::Backup(command) => command.run(globals).await,
             Noun::Logs(args) => args.run(globals).await,
             Noun::Command(command) => command.run(globals).await,
             Noun::Alert(command) => command.run(globals).await,

@@ -9,9 +9,10 @@ use anyhow::{Context, anyhow};
 use bus::connect::RequestError;
 use bus::{Bus, Message};
 use events::plan::{PlanItem, PlanToken};
-use events::query::{Question, Reply};
+use events::query::{Question, Reply, StateQuestion};
 use events::wire::{self, Format};
 use events::{Actor, Answer, CommandId, EventNumber, Order, Outcome, RefusalCode, subject};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
@@ -62,6 +63,11 @@ impl Client {
         };
         let actor = format!("kingctl:{}", globals.user).parse().unwrap_or_else(|_| Actor::anonymous());
         Ok(Self { bus, actor, nats: globals.nats.clone(), patience: globals.timeout })
+    }
+
+    /// Who asks.
+    pub fn actor(&self) -> &Actor {
+        &self.actor
     }
 
     /// Sends a command until it has an outcome, or the time is over. With a plan it does what was planned, or nothing.
@@ -152,6 +158,51 @@ impl Client {
                 }
                 Reply::Refused(refusal) => return Err(Failure::Refused(refusal)),
             }
+        }
+    }
+
+    /// One page of what a question asks for, and where the next one begins.
+    ///
+    /// # Errors
+    /// The refusal, when the King refuses it; or that no King answers.
+    pub async fn page<T: DeserializeOwned>(
+        &self,
+        kind: &str,
+        question: &impl Serialize,
+    ) -> Result<(Vec<T>, Option<String>), Failure> {
+        let (subject, question) = (subject::query(kind), wire::encode(question));
+        let deadline = Instant::now() + self.patience;
+        loop {
+            let reply = self.ask(&subject, &[], &question, deadline).await;
+            match decode(&reply.map_err(|unanswered| Failure::Failed(unanswered.error))?)? {
+                Reply::Ok { items, next, .. } => return Ok((items, next)),
+                Reply::Refused(refusal)
+                    if refusal.code == RefusalCode::Unavailable && Instant::now() < deadline =>
+                {
+                    sleep(PAUSE).await;
+                }
+                Reply::Refused(refusal) => return Err(Failure::Refused(refusal)),
+            }
+        }
+    }
+
+    /// Asks a question about the past, page by page. The past does not change under the pages.
+    ///
+    /// # Errors
+    /// As [`Client::page`].
+    pub async fn query_past<T: DeserializeOwned>(
+        &self,
+        kind: &str,
+        mut question: StateQuestion,
+    ) -> Result<Vec<T>, Failure> {
+        let mut found = Vec::new();
+        loop {
+            let (items, next) = self.page::<T>(kind, &question).await?;
+            found.extend(items);
+            if next.is_none() {
+                return Ok(found);
+            }
+            question.question.after = next;
         }
     }
 

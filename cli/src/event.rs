@@ -2,6 +2,8 @@
 
 mod filter;
 mod line;
+mod ls;
+mod show;
 
 use crate::cli::Globals;
 use crate::client::Client;
@@ -23,6 +25,10 @@ const LOOK_BACK: EventNumber = 10_000;
 /// How long to wait for events that the King has and has not published yet.
 const HISTORY_PATIENCE: Duration = Duration::from_secs(5);
 
+/// The nouns that events are about.
+const NOUNS: [&str; 9] =
+    ["app", "version", "release", "config", "instance", "servant", "command", "alert", "king"];
+
 /// Events.
 #[derive(Debug, Subcommand)]
 pub enum EventCommand {
@@ -31,6 +37,16 @@ pub enum EventCommand {
         after_help = "Examples:\n  kingctl event tail\n  kingctl event tail --app shop --since 1\n  kingctl event tail --noun instance -o json | jq .kind"
     )]
     Tail(TailArgs),
+    /// List events of the past, by time, actor, noun, app and servant.
+    #[command(
+        after_help = "Examples:\n  kingctl event ls --since '1h ago' --app shop\n  kingctl event ls --actor ada --noun command -n 20\n  kingctl event ls --since 2026-11-20T03:00:00Z --until 2026-11-20T03:10:00Z -o json\n  kingctl event ls --file monday.backup --servant s1"
+    )]
+    Ls(ls::LsArgs),
+    /// Show one event with what led to it, up to the command and its actor, and all that followed from it.
+    #[command(
+        after_help = "Examples:\n  kingctl event show 4711\n  kingctl event show 4711 -o json | jq .causes"
+    )]
+    Show(show::ShowArgs),
 }
 
 /// Which events.
@@ -46,7 +62,7 @@ pub struct TailArgs {
     #[arg(long)]
     no_follow: bool,
     /// Only those of this noun.
-    #[arg(long, value_parser = ["app", "version", "release", "config", "instance", "servant", "command", "alert", "king"])]
+    #[arg(long, value_parser = NOUNS)]
     noun: Option<String>,
     /// Only those about this app: its versions, releases, configuration and instances too.
     #[arg(long)]
@@ -64,6 +80,8 @@ impl EventCommand {
     pub async fn run(self, globals: &Globals) -> Result<(), Failure> {
         match self {
             Self::Tail(args) => tail(globals, args).await,
+            Self::Ls(args) => ls::run(globals, args).await,
+            Self::Show(args) => show::run(globals, args).await,
         }
     }
 }

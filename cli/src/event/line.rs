@@ -43,7 +43,8 @@ fn brief(value: &Value) -> String {
     short
 }
 
-fn paint(fact: &Fact) -> Paint {
+/// The colour of an event.
+pub fn paint(fact: &Fact) -> Paint {
     match fact {
         Fact::Instance(event) => match event {
             InstanceEvent::Crashed(_)

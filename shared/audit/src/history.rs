@@ -1,5 +1,6 @@
 //! The one thing that all of this crate asks of the past: commits in order, places in it, and snapshots.
 
+use bytes::Bytes;
 use events::{Commit, Digest, EventNumber, Timestamp, wire};
 use realm::{ApplyError, State};
 use serde::{Deserialize, Serialize};
@@ -26,7 +27,7 @@ impl Place {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredCommit {
     pub sequence: u64,
-    pub bytes: Vec<u8>,
+    pub bytes: Bytes,
 }
 
 impl StoredCommit {

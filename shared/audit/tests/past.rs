@@ -143,7 +143,7 @@ fn a_deploy_leads_to_its_instances_their_crashes_and_the_mails() {
         placed.flat_map(|link| &link.led_to).find(|link| link.event.fact.kind() == "instance.crashed");
     let crashed = crashed.unwrap();
     assert_eq!(kinds(&crashed.led_to), ["alert.planned"]);
-    assert_eq!(kinds(&crashed.led_to[0].led_to), ["command.accepted", "alert.sent"]);
+    assert_eq!(kinds(&crashed.led_to[0].led_to), ["alert.sent"]);
 }
 
 #[test]

@@ -60,7 +60,7 @@ fn a_cut_off_tail_is_seen_by_whoever_holds_a_checkpoint() {
 fn change(commits: &mut [StoredCommit], at: usize, change: impl FnOnce(&mut Commit)) {
     let mut commit = commits[at].read().unwrap();
     change(&mut commit);
-    commits[at].bytes = wire::encode(&commit);
+    commits[at].bytes = wire::encode(&commit).into();
 }
 
 /// Makes all hashes after a place anew, as somebody would who wants to hide a change.
@@ -95,7 +95,9 @@ fn mutate(commits: &mut Vec<StoredCommit>, random: &mut Random) -> (&'static str
     match random.below(10) {
         0..=2 => {
             let (byte, bit) = (random.below(commits[at].bytes.len()), random.below(8));
-            commits[at].bytes[byte] ^= 1 << bit;
+            let mut bytes = commits[at].bytes.to_vec();
+            bytes[byte] ^= 1 << bit;
+            commits[at].bytes = bytes.into();
             ("flip a bit", at)
         }
         3 => {

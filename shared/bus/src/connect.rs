@@ -336,6 +336,16 @@ impl Bus {
         }
     }
 
+    /// Waits until all that was published has gone out to the server.
+    ///
+    /// # Errors
+    /// When the connection takes nothing within [`REQUEST_TIMEOUT`].
+    pub async fn flush(&self) -> Result<(), PublishError> {
+        let disconnected = || PublishError::Disconnected { subject: "all that was published".to_owned() };
+        let flushed = tokio::time::timeout(REQUEST_TIMEOUT, self.inner.client.flush()).await;
+        flushed.map_err(|_| disconnected())?.map_err(|_| disconnected())
+    }
+
     /// Publishes without an acknowledgement: at most once.
     ///
     /// # Errors

@@ -1,8 +1,8 @@
 //! Queries and their replies: reads that every King answers from its state.
 
 use crate::{
-    Actor, AppName, CommandId, CommitHash, DomainName, Event, EventNumber, InstanceId, Outcome, PortName,
-    ProcessName, ServantId, ServantName, Timestamp,
+    Actor, AppName, CommandId, CommitHash, DomainName, Event, EventNumber, InstanceId, KingKey, Outcome,
+    PortName, ProcessName, ServantId, ServantName, Timestamp,
 };
 use semver::Version;
 use serde::{Deserialize, Serialize};
@@ -379,4 +379,12 @@ pub struct FieldChange {
     pub before: Option<serde_json::Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<serde_json::Value>,
+}
+
+/// A key by which signatures of Kings are checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyItem {
+    pub key: KingKey,
+    /// Whether it is that of the King that answers.
+    pub answers: bool,
 }

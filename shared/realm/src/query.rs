@@ -97,7 +97,11 @@ pub fn answer(state: &State, kind: &str, question: &Question) -> Result<Page, Re
     items(state, kind, question)?.page(question.after.as_deref())
 }
 
-fn items(state: &State, kind: &str, question: &Question) -> Result<Items, Refusal> {
+/// All items that a query asks for, whatever their number.
+///
+/// # Errors
+/// As [`answer`].
+pub fn items(state: &State, kind: &str, question: &Question) -> Result<Items, Refusal> {
     match kind {
         "app.ls" => {
             Ok(Items::Apps(state.apps.iter().map(|(name, app)| app_item(state, name, app)).collect()))

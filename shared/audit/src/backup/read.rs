@@ -3,6 +3,7 @@
 use super::manifest::{Artifact, Entry, Manifest, Segment};
 use super::{BackupError, FORMAT, MANIFEST_BYTES, STATE_BYTES, UNPACKED_BYTES, io_error};
 use crate::history::{Commits, History, HistoryError, Place, Snapshot, StoredCommit};
+use bytes::{Buf, Bytes};
 use events::{Digest, EventNumber, Timestamp};
 use std::collections::HashMap;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -134,7 +135,7 @@ impl<R: Read + Seek> Backup<R> {
         }
         let segment = &self.manifest.segments[index];
         let bytes = self.entry(&segment.entry, UNPACKED_BYTES)?;
-        let commits: Arc<[StoredCommit]> = split(segment, &bytes)?.into();
+        let commits: Arc<[StoredCommit]> = split(segment, bytes.into())?.into();
         self.opened().unpacked = Some((index, commits.clone()));
         Ok(commits)
     }
@@ -179,15 +180,15 @@ fn read_at(file: &mut (impl Read + Seek), at: u64, bytes: u64) -> Result<Vec<u8>
 }
 
 /// The commits in the bytes of a segment.
-fn split(segment: &Segment, mut bytes: &[u8]) -> Result<Vec<StoredCommit>, BackupError> {
+fn split(segment: &Segment, mut bytes: Bytes) -> Result<Vec<StoredCommit>, BackupError> {
     let cut_short = || damaged(&segment.entry.name, "a commit in it is cut short");
     let mut commits = Vec::new();
     for sequence in segment.first_sequence..=segment.last_sequence {
-        let (length, rest) = bytes.split_first_chunk::<4>().ok_or_else(cut_short)?;
-        let (commit, rest) =
-            rest.split_at_checked(u32::from_be_bytes(*length) as usize).ok_or_else(cut_short)?;
-        commits.push(StoredCommit { sequence, bytes: commit.to_vec() });
-        bytes = rest;
+        let length = bytes.try_get_u32().map_err(|_| cut_short())? as usize;
+        if bytes.len() < length {
+            return Err(cut_short());
+        }
+        commits.push(StoredCommit { sequence, bytes: bytes.split_to(length) });
     }
     if bytes.is_empty() {
         Ok(commits)

@@ -76,7 +76,7 @@ impl World {
         let commit = Commit { epoch: self.state.epoch, first, previous: self.hash, inbox: 0, events };
         let bytes = wire::encode(&commit);
         self.hash = Digest::of(&bytes);
-        self.commits.push(StoredCommit { sequence: self.commits.len() as u64 + 1, bytes });
+        self.commits.push(StoredCommit { sequence: self.commits.len() as u64 + 1, bytes: bytes.into() });
         self.state.last
     }
 
