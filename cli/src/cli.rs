@@ -4,7 +4,7 @@ use crate::failure::Failure;
 use crate::values::parse_duration;
 use crate::{
     alert, app, audit_log, backup, command, config, event, instance, king, logs, output, release, replay,
-    servant, state, up, version,
+    servant, state, up, version, why,
 };
 use clap::{Args, Parser, Subcommand};
 use std::time::Duration;
@@ -107,6 +107,11 @@ pub enum Noun {
     /// The King that answers.
     #[command(subcommand)]
     King(king::KingCommand),
+    /// Why something is as it is.
+    #[command(subcommand)]
+    Why(why::WhyCommand),
+    /// Why an app is not on a servant, with every reason.
+    WhyNot(why::WhyNotArgs),
     /// Start a whole kingdom on this machine, in the foreground.
     Up(up::UpArgs),
 }
@@ -134,6 +139,8 @@ impl Cli {
             Noun::Command(command) => command.run(globals).await,
             Noun::Alert(command) => command.run(globals).await,
             Noun::King(command) => command.run(globals).await,
+            Noun::Why(command) => command.run(globals).await,
+            Noun::WhyNot(args) => args.run(globals).await,
             Noun::Up(args) => args.run(globals).await,
         }
     }

@@ -9,6 +9,7 @@ mod output;
 mod table;
 mod progress;
 mod plan;
+mod why;
 mod client;
 mod follow;
 mod app;

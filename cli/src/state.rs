@@ -145,6 +145,8 @@ fn list_all(globals: &Globals, state: &State, noun: &str, question: &Question) -
         Items::Config(items) => output::list(globals, &items),
         Items::Commands(items) => output::list(globals, &items),
         Items::Alerts(items) => output::list(globals, &items),
+        Items::Whys(items) => output::list(globals, &items),
+        Items::WhyNots(items) => output::list(globals, &items),
     }
 }
 

@@ -21,6 +21,7 @@ pub mod answer;
 pub mod view;
 pub mod query;
 pub mod plan;
+pub mod explain;
 pub mod log;
 pub mod wire;
 

@@ -66,6 +66,8 @@ pub const EVENTS_PER_CHAIN: usize = 500;
 pub const ITEMS_PER_REPLY: usize = 1000;
 /// Most bytes of the items of one reply, as MessagePack; one item may be larger.
 pub const REPLY_BYTES: usize = 300 * 1024;
+/// Most servants that the explanation of an instance lists.
+pub const CANDIDATES_SHOWN: usize = 100;
 /// Most bytes of the events of a plan that a reply shows, as JSON; as many again of its differences.
 pub const PLAN_LIST_BYTES: usize = 400 * 1024;
 /// Longest token of a plan, in bytes.

@@ -20,6 +20,8 @@ pub const KINDS: &[&str] = &[
     "command.show",
     "alert.ls",
     "king.show",
+    "why.instance",
+    "why-not.app",
     "event.ls",
     "event.show",
     "state.show",
@@ -44,6 +46,9 @@ pub struct Question {
     /// The command whose outcome is asked for; needed by `command.show`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<CommandId>,
+    /// The instance that is asked for; needed by `why.instance`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<InstanceId>,
     /// Go on after the page that ended with this: the `next` of its reply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,

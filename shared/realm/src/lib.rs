@@ -22,6 +22,7 @@ mod trial;
 pub mod plan;
 pub mod project;
 pub mod query;
+pub mod explain;
 pub mod difference;
 
 pub use apply::{ApplyError, apply, apply_commit};

@@ -1,8 +1,10 @@
 //! Query: what people ask of the state, as lists with stable keys.
 
 use crate::decide::refuse::{known_app, refusal};
+use crate::explain;
 use crate::schedule::Need;
 use crate::state::{App, Instance, Scope, State};
+use events::explain::{WhyItem, WhyNotItem};
 use events::limits::{ITEMS_PER_REPLY, REPLY_BYTES};
 use events::query::{
     AlertItem, AppItem, AppPhase, CommandItem, ConfigItem, InstanceItem, ProcessItem, Question, ReleaseItem,
@@ -23,6 +25,8 @@ pub enum Items {
     Config(Vec<ConfigItem>),
     Commands(Vec<CommandItem>),
     Alerts(Vec<AlertItem>),
+    Whys(Vec<WhyItem>),
+    WhyNots(Vec<WhyNotItem>),
 }
 
 /// One page of items, and what to ask for to get the next.
@@ -48,6 +52,8 @@ impl Items {
             Self::Servants(items) => wrap(Self::Servants, cut(items, after, |item| item.name.to_string())?),
             Self::Config(items) => wrap(Self::Config, cut(items, after, config_place)?),
             Self::Commands(items) => wrap(Self::Commands, cut(items, after, |item| item.id.to_string())?),
+            Self::Whys(items) => wrap(Self::Whys, cut(items, after, |item| item.instance.to_string())?),
+            Self::WhyNots(items) => wrap(Self::WhyNots, cut(items, after, |item| item.process.to_string())?),
             Self::Alerts(items) => wrap(Self::Alerts, cut(items, after, |item| item.mail.to_string())?),
         })
     }
@@ -116,6 +122,13 @@ pub fn items(state: &State, kind: &str, question: &Question) -> Result<Items, Re
         "servant.ls" => Ok(Items::Servants(servants(state))),
         "config.ls" => Ok(Items::Config(config(state, question))),
         "command.show" => command(state, question),
+        "why.instance" => explain::why(state, *needed("instance", question.instance.as_ref())?)
+            .map(|item| Items::Whys(vec![item])),
+        "why-not.app" => {
+            let app = needed("app", question.app.as_ref())?;
+            let servant = needed("servant", question.servant.as_ref())?;
+            explain::why_not(state, app, servant, question.process.as_ref()).map(Items::WhyNots)
+        }
         "alert.ls" => Ok(Items::Alerts(alerts(state))),
         other => Err(refusal(
             RefusalCode::Unknown,

@@ -6,7 +6,7 @@
 
 use crate::state::{App, Servant, State};
 use events::limits::ASSIGNMENT_BYTES;
-use events::{AppName, PortName, ProcessName, ServantId};
+use events::{AppName, PortName, ProcessName, ServantId, ServantName};
 use semver::{Version, VersionReq};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -45,9 +45,15 @@ impl<'a> Need<'a> {
                 Some(_) => {}
             }
         }
-        if free_ports(servant, self.ports.len()).len() < self.ports.len() {
+        let (free, wanted) = (free_ports(servant, self.ports.len()).len(), self.ports.len());
+        if free < wanted {
             let range = servant.facts.ports;
-            obstacles.push(format!("has no free port in {}-{}", range.first, range.last));
+            let free = if free == 0 {
+                "no free port".to_owned()
+            } else {
+                format!("only {free} of {wanted} ports free")
+            };
+            obstacles.push(format!("has {free} in {}-{}", range.first, range.last));
         }
         if self.room(state, servant) == 0 {
             obstacles.push("has as much assigned as one assignment holds".to_owned());
@@ -113,6 +119,37 @@ pub struct Place {
     pub ports: BTreeMap<PortName, u16>,
 }
 
+/// A servant as the scheduler looks at it for one process type.
+#[derive(Clone, Debug)]
+pub struct Assessment<'a> {
+    pub id: ServantId,
+    pub servant: &'a Servant,
+    /// Every reason for which it cannot run another one; empty if it can.
+    pub obstacles: Vec<String>,
+    /// Its instances of the same process type that are not told to stop.
+    pub same: usize,
+    /// All its instances.
+    pub all: usize,
+}
+
+impl Need<'_> {
+    /// Looks at a servant.
+    pub fn assess<'a>(&self, state: &State, id: ServantId, servant: &'a Servant) -> Assessment<'a> {
+        let instances = servant.instances.iter().filter_map(|instance| state.instances.get(instance));
+        let same = instances
+            .filter(|other| other.app == *self.app && other.process == *self.process && !other.is_retired());
+        let (same, all) = (same.count(), servant.instances.len());
+        Assessment { id, servant, obstacles: self.obstacles(state, servant), same, all }
+    }
+}
+
+impl<'a> Assessment<'a> {
+    /// Where it stands in the order of choice: the least comes first.
+    pub fn rank(&self) -> (usize, usize, &'a ServantName) {
+        (self.same, self.all, &self.servant.facts.name)
+    }
+}
+
 /// A servant in the order of the search; the ports that this search has given out on it are not yet in the state.
 struct Candidate<'a> {
     id: ServantId,
@@ -142,13 +179,15 @@ pub fn places(state: &State, need: &Need<'_>, count: usize, avoid: impl Fn(Serva
     let mut candidates: Vec<Candidate<'_>> = Vec::new();
     let mut order = BinaryHeap::new();
     for (&id, servant) in &state.servants {
-        if avoid(id) || !need.obstacles(state, servant).is_empty() {
+        if avoid(id) {
             continue;
         }
-        let same = servant.instances.iter().filter_map(|instance| state.instances.get(instance));
-        let same = same
-            .filter(|other| other.app == *need.app && other.process == *need.process && !other.is_retired());
-        order.push(Reverse((same.count(), servant.instances.len(), &servant.facts.name, candidates.len())));
+        let assessment = need.assess(state, id, servant);
+        if !assessment.obstacles.is_empty() {
+            continue;
+        }
+        let (same, all, name) = assessment.rank();
+        order.push(Reverse((same, all, name, candidates.len())));
         let room = need.room(state, servant);
         candidates.push(Candidate {
             id,

@@ -54,6 +54,7 @@ fn question(parameters: &Parameters) -> Result<Question, Problem> {
         servant: parameters.parse("servant", "give the name of a servant")?,
         process: None,
         id: None,
+        instance: None,
         after: parameters.text("after").map(str::to_owned),
         min_event: parameters.event("min_event")?,
     })
