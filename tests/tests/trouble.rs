@@ -103,37 +103,6 @@ async fn a_servant_that_hangs_is_lost_and_stops_what_moved_when_it_wakes() {
 }
 
 #[tokio::test]
-async fn a_second_king_takes_over_and_the_first_writes_no_more() {
-    let mut kingdom = Kingdom::start().await;
-    let mut second = kingdom.second_king();
-    let mut answers = Vec::new();
-    let (begun, mut after) = (Instant::now(), 0);
-    while after < 20 {
-        assert!(begun.elapsed() < wait::PATIENCE, "the first King does not end");
-        if answers.len() == 20 {
-            second.start();
-        }
-        after += usize::from(after > 0 || answers.len() > 20 && kingdom.has_ended("king"));
-        let (id, body) =
-            (format!("two-{}", answers.len()), json!({ "app": format!("app-{}", answers.len()) }));
-        answers.push((id.clone(), kingdom.client.command_until_answered(&id, "app.create", &body).await));
-    }
-    let said = kingdom.said("king");
-    assert!(said.contains("another King"), "the first says why it ends: {said}");
-    let replay = replay::equals_live(&kingdom.client).await;
-    let outcomes = replay.outcomes();
-    assert_eq!(replay.state.epoch, 2);
-    for (id, answer) in &answers {
-        assert_eq!(answer["status"], "accepted", "{id}: {answer}");
-        assert_eq!(outcomes[id].len(), 1, "{id}");
-        assert_eq!(answer["event"], outcomes[id][0].event, "{id}");
-    }
-    let created = replay.events.iter().filter(|event| event.fact.kind() == "app.created").count();
-    assert_eq!(created, answers.len());
-    replay::public_events_are_the_log(&kingdom.client).await;
-}
-
-#[tokio::test]
 async fn what_was_accepted_happens_although_the_king_dies_at_once() {
     let mut kingdom = Kingdom::start().await;
     kingdom.deploy("idle", IDLE_APP, 1).await;

@@ -1,6 +1,7 @@
 //! Taking over: the log is folded to its end, then `KingElected` is appended, fenced by that end. That it could be
 //! appended proves that everything before it was read.
 
+use crate::follower::Follower;
 use crate::writer::Machine;
 use bus::log::{Append, AppendError, Log, LogError};
 use bus::tail::TailError;
@@ -31,6 +32,8 @@ pub enum ElectionError {
         "commit {sequence} names {found} as the commit before it, but that is {wanted}; the log was changed"
     )]
     Unchained { sequence: u64, wanted: Digest, found: Digest },
+    #[error("commit {sequence} was confirmed, and the log has it no more: it lost commits or was replaced")]
+    Gone { sequence: u64 },
     #[error("the election could not be appended")]
     Append(#[from] AppendError),
 }
@@ -44,9 +47,6 @@ pub struct Fold {
     /// The hash of the last commit.
     pub hash: Digest,
 }
-
-/// The King that writes from here on.
-pub type Elected = Fold;
 
 impl Fold {
     /// The place before the first commit.
@@ -71,6 +71,18 @@ impl Fold {
         Ok(commit)
     }
 
+    /// The hash of a commit of the log.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is not there.
+    pub async fn hash_at(log: &Log, sequence: u64) -> Result<Digest, ElectionError> {
+        if sequence == 0 {
+            return Ok(Digest::ZERO);
+        }
+        let payload = log.read(sequence).await?.ok_or(ElectionError::Gone { sequence })?;
+        Ok(Digest::of(&payload))
+    }
+
     /// Folds the log to its end.
     ///
     /// # Errors
@@ -86,36 +98,69 @@ impl Fold {
     }
 }
 
-/// Folds the log from its beginning and takes over.
+/// How an election came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ballot {
+    /// This King writes, in this epoch.
+    Won(u64),
+    /// Another was elected meanwhile, in this epoch.
+    Lost(u64),
+}
+
+/// Folds the log to its end and appends the election there, however often others write meanwhile; gives up when another
+/// King is elected.
 ///
 /// # Errors
 /// When the log cannot be read, is damaged, or refuses the election.
-pub async fn take_over(log: &Log, candidate: Candidate) -> Result<Elected, ElectionError> {
-    let mut fold = Fold::empty();
+pub async fn elect(follower: &mut Follower, candidate: Candidate) -> Result<Ballot, ElectionError> {
+    let epoch = follower.fold().state.epoch;
+    let mut at_least = 0;
     loop {
-        fold.catch_up(log).await?;
-        let mut machine: Machine<()> = Machine::new(fold.state.clone(), fold.sequence, fold.hash);
-        let context = Context { at: clock::now(), entropy: clock::fresh_id().as_u128() };
-        machine.take(&Input::Election(candidate), &context);
-        let append = machine.flush().expect("an election is an event, and nothing is in flight");
-        match append_until_clear(log, &append).await {
+        match follower.catch_up(at_least).await {
+            Err(ElectionError::Read(error)) => {
+                tracing::warn!(
+                    reason = service::chain(&error),
+                    "the end of the log is not known; read again"
+                );
+                continue;
+            }
+            caught_up => caught_up?,
+        }
+        let fold = follower.fold();
+        if fold.state.epoch != epoch {
+            return Ok(Ballot::Lost(fold.state.epoch));
+        }
+        let append = ballot(fold, candidate);
+        match append_until_clear(follower.log(), &append).await {
             Ok(sequence) => {
-                fold.take(sequence, &append.payload)?;
-                return Ok(fold);
+                follower.appended(sequence, &append.payload)?;
+                return Ok(Ballot::Won(epoch + 1));
             }
             Err(AppendError::Deposed { sequence }) => {
                 tracing::info!(sequence, "another King wrote meanwhile; reading what it wrote");
+                at_least = sequence;
             }
             Err(error) => return Err(error.into()),
         }
     }
 }
 
+/// The commit that makes a King the one that writes. It rests on the head of the state alone, so no more is copied.
+fn ballot(fold: &Fold, candidate: Candidate) -> Append {
+    let context = Context { at: clock::now(), entropy: clock::fresh_id().as_u128() };
+    let State { last, at, epoch, king: before, inbox, .. } = fold.state;
+    let head = State { last, at, epoch, king: before, inbox, ..State::default() };
+    let mut machine: Machine<()> = Machine::new(head, fold.sequence, fold.hash);
+    machine.take(&Input::Election(candidate), &context);
+    machine.flush().expect("an election is an event, and nothing is in flight")
+}
+
 async fn append_until_clear(log: &Log, append: &Append) -> Result<u64, AppendError> {
     loop {
         match log.append(append.payload.clone(), append.expected_last).await {
-            Err(error @ AppendError::Unknown { .. }) => {
-                tracing::warn!(%error, "the election is not acknowledged; the same is appended again");
+            Err(error @ (AppendError::Unknown { .. } | AppendError::Unavailable(_))) => {
+                let reason = service::chain(&error);
+                tracing::warn!(reason, "the election is not acknowledged; the same is appended again");
             }
             clear => return clear,
         }

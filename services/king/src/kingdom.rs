@@ -1,6 +1,6 @@
 //! The kingdom as readers see it: the confirmed state, and what follows from each confirmed commit.
 //!
-//! The writer is the only one who moves it on, and only with what is stored. Queries, views, the event stream and the
+//! The writer moves it on, or in a backup whoever follows the log, and only with what is stored. Queries, views, the event stream and the
 //! Git remote read it.
 
 use crate::feed::{Feed, Placement};
@@ -11,7 +11,7 @@ use events::{Command, Event, EventNumber};
 use realm::project::{self, ViewKey};
 use realm::{Context, State, plan};
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -30,6 +30,8 @@ pub struct Kingdom {
 struct Shared {
     state: RwLock<State>,
     feed: Feed,
+    /// Whether this King writes the views.
+    views: AtomicBool,
     stale: Mutex<BTreeSet<ViewKey>>,
     stale_grew: Notify,
     /// When the writer was last seen to be busy, in milliseconds since `started`; 0 for never.
@@ -45,6 +47,7 @@ impl Kingdom {
             shared: Arc::new(Shared {
                 state: RwLock::new(State::default()),
                 feed,
+                views: AtomicBool::new(false),
                 stale: Mutex::new(BTreeSet::new()),
                 stale_grew: Notify::new(),
                 busy_ms: AtomicU64::new(0),
@@ -54,9 +57,8 @@ impl Kingdom {
         }
     }
 
-    /// The log has been folded up to the commit of this sequence; every view counts as stale.
+    /// The log has been folded up to the commit of this sequence.
     pub fn begin(&self, state: State, sequence: u64) {
-        let keys = project::all(&state);
         let last = state.last;
         self.shared.feed.seed(
             state.instances.iter().map(|(id, instance)| {
@@ -66,8 +68,25 @@ impl Kingdom {
         *self.shared.state.write().unwrap_or_else(PoisonError::into_inner) = state;
         self.shared.feed.begin(sequence, last);
         self.measure(sequence);
-        self.stale().extend(keys);
+    }
+
+    /// A reign begins: every view counts as stale, for the King before may have died before it wrote it.
+    pub(crate) fn begin_views(&self) {
+        let keys = self.read(project::all);
+        *self.stale() = keys;
+        self.shared.views.store(true, Ordering::Release);
         self.shared.stale_grew.notify_one();
+    }
+
+    /// A reign ends: another King writes the views.
+    pub(crate) fn end_views(&self) {
+        self.shared.views.store(false, Ordering::Release);
+        self.stale().clear();
+    }
+
+    /// The confirmed state, and the sequence of the commit that it reflects. For the one who moves it on.
+    pub(crate) fn place(&self) -> (State, u64) {
+        (self.read(Clone::clone), self.shared.feed.newest().map_or(0, |newest| newest.sequence))
     }
 
     /// Reads the confirmed state. Keep it short: the writer waits.
@@ -109,7 +128,7 @@ impl Kingdom {
         }
         self.shared.feed.push(sequence, bytes, events.clone());
         self.measure(sequence);
-        if !keys.is_empty() {
+        if !keys.is_empty() && self.shared.views.load(Ordering::Acquire) {
             self.stale().extend(keys);
             self.shared.stale_grew.notify_one();
         }

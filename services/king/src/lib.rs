@@ -1,11 +1,17 @@
 //! The control plane: one writer, and what it serves.
 //!
-//! Read it in the order of the flow: [`election`] (fold the log, take over), [`writer`] (inputs to commits),
+//! Read it in the order of the flow: [`lease`] (who tries to write), [`helm`] and [`throne`] (backup or writer),
+//! [`follower`] (fold the log), [`election`] (take over), [`writer`] (inputs to commits),
 //! [`kingdom`] (the confirmed state), [`effects`] (views and public events), [`queries`], [`http`] and [`git`] (what
 //! people reach). [`serve`] starts all of it.
 
 pub mod args;
 pub mod signer;
+pub mod status;
+pub mod lease;
+pub mod helm;
+pub mod throne;
+pub mod follower;
 pub mod election;
 pub mod writer;
 pub mod kingdom;

@@ -2,15 +2,16 @@
 
 use crate::http::Metrics;
 use crate::kingdom::Kingdom;
+use crate::status::Status;
 use crate::writer::work::{PLAN_PREFIX, format_of, fresh_command_id, read_command};
 use bus::Bus;
 use bus::connect::SubscribeError;
 use bus::message::Message;
 use events::plan::PlanItem;
-use events::query::{KingItem, Question, Reply};
-use events::subject::{QUERIES, kind_of};
+use events::query::{KingItem, KingPlace, Question, Reply};
+use events::subject::{KINGS, QUERIES, QUERIES_GROUP, kind_of};
 use events::wire::Format;
-use events::{EventNumber, KingId, Refusal, RefusalCode};
+use events::{EventNumber, Refusal, RefusalCode};
 use realm::Context;
 use realm::query::{self, Items};
 use serde::Serialize;
@@ -36,7 +37,7 @@ pub struct Queries {
     bus: Bus,
     kingdom: Kingdom,
     metrics: Arc<Metrics>,
-    king: KingId,
+    status: Status,
 }
 
 /// The items of a reply, with those that only the King itself knows.
@@ -44,7 +45,8 @@ pub struct Queries {
 #[serde(untagged)]
 pub enum KnownItems {
     Law(Items),
-    Kings(Vec<KingItem>),
+    King(Vec<KingItem>),
+    Kings(Vec<KingPlace>),
     Plans(Vec<PlanItem>),
 }
 
@@ -62,8 +64,8 @@ pub enum AnyReply {
 }
 
 impl Queries {
-    pub fn new(bus: Bus, kingdom: Kingdom, metrics: Arc<Metrics>, king: KingId) -> Self {
-        Self { bus, kingdom, metrics, king }
+    pub fn new(bus: Bus, kingdom: Kingdom, metrics: Arc<Metrics>, status: Status) -> Self {
+        Self { bus, kingdom, metrics, status }
     }
 
     /// Answers until it is told to stop.
@@ -71,15 +73,19 @@ impl Queries {
     /// # Errors
     /// When queries cannot be heard.
     pub async fn run(self, shutdown: Shutdown) -> Result<(), SubscribeError> {
-        let mut questions = self.bus.subscribe(QUERIES).await?;
+        let mut questions = self.bus.subscribe_in_group(QUERIES, QUERIES_GROUP).await?;
+        let mut roll_calls = self.bus.subscribe(KINGS).await?;
         let places = Arc::new(Semaphore::new(AT_ONCE));
         let mut answering = JoinSet::new();
         loop {
             let message = tokio::select! {
-                message = questions.next() => message,
+                // One King of the group gets a roll call too; each answers it from its own subscription.
+                message = questions.next() => message.map(|message| (message.subject != KINGS).then_some(message)),
+                message = roll_calls.next() => message.map(Some),
                 () = shutdown.requested() => return Ok(()),
             };
             let Some(message) = message else { return Ok(()) };
+            let Some(message) = message else { continue };
             while answering.try_join_next().is_some() {}
             if answering.len() >= MOST {
                 // Whoever asked asks again; waiting here would keep everybody else from being heard.
@@ -138,7 +144,11 @@ impl Queries {
     pub fn answer_now(&self, kind: &str, question: &Question) -> AnyReply {
         if kind == "king.show" {
             let king = self.show();
-            return AnyReply::Ok { event: king.event, items: KnownItems::Kings(vec![king]), next: None };
+            return AnyReply::Ok { event: king.event, items: KnownItems::King(vec![king]), next: None };
+        }
+        if kind == "king.ls" {
+            let place = self.status.place();
+            return AnyReply::Ok { event: place.event, items: KnownItems::Kings(vec![place]), next: None };
         }
         self.kingdom.read(|state| match query::answer(state, kind, question) {
             Ok((items, next)) => AnyReply::Ok { event: state.last, items: KnownItems::Law(items), next },
@@ -148,7 +158,7 @@ impl Queries {
 
     fn show(&self) -> KingItem {
         self.kingdom.read(|state| KingItem {
-            king: state.king.unwrap_or(self.king),
+            king: state.king.unwrap_or(self.status.identity().king),
             epoch: state.epoch,
             event: state.last,
             state_hash: state.hash(),

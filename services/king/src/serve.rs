@@ -1,29 +1,34 @@
-//! Putting a King together: prove, provision, take over, serve.
+//! Putting a King together: prove, provision, read the log, serve in whatever role it has.
 
 mod edge;
 mod tasks;
 
 use crate::args::Args;
-use crate::effects::{self, EffectError};
-use crate::election::{self, Elected, ElectionError};
+use crate::effects;
+use crate::election::{ElectionError, Fold};
 use crate::feed::{Feed, History, RING_EVENTS};
+use crate::follower::Follower;
 use crate::git::RemoteError;
+use crate::helm::{self, HelmError, Turn};
 use crate::http::{Metrics, Readiness, ServeError};
 use crate::kingdom::Kingdom;
 use crate::queries::Queries;
 use crate::signer::{Signer, SignerError};
-use crate::writer::run::Parts as WriterParts;
-use crate::writer::{Writer, WriterError};
+use crate::status::{Identity, Status};
+use crate::throne::{Parts as ThroneParts, Prepared};
+use crate::writer::Ledger;
 use bus::connect::SubscribeError;
+use bus::lease::Lease;
 use bus::log::Log;
 use bus::objects::ObjectError;
 use bus::provision::{Growth, Limits};
 use bus::{Bus, connect, durable, provision};
 use events::KingId;
 use realm::Candidate;
-use service::data::Folder;
+use service::data::{Folder, write_synced};
 use service::{Shutdown, clock};
 use std::sync::Arc;
+use std::time::Duration;
 use tasks::Tasks;
 use tokio::net::TcpListener;
 
@@ -56,12 +61,12 @@ pub enum KingError {
     },
     #[error("could not open the log")]
     OpenLog(#[from] bus::log::LogError),
-    #[error("could not take over")]
-    Election(#[from] ElectionError),
-    #[error("the writer ended")]
-    Writer(#[from] WriterError),
-    #[error("views cannot be written")]
-    Effects(#[from] EffectError),
+    #[error("could not read the log")]
+    Follow(#[from] ElectionError),
+    #[error("could not note which King this is")]
+    Note(#[source] service::data::FolderError),
+    #[error("this King cannot go on")]
+    Helm(#[from] HelmError),
     #[error("queries cannot be heard")]
     Queries(#[from] SubscribeError),
     #[error("the Git remote cannot be served")]
@@ -83,7 +88,9 @@ struct King {
     kingdom: Kingdom,
     metrics: Arc<Metrics>,
     readiness: Readiness,
+    status: Status,
     queries: Queries,
+    limits: provision::Limits,
     shutdown: Shutdown,
 }
 
@@ -114,12 +121,9 @@ async fn start(
 ) -> Result<(), KingError> {
     let king = King::connect(args, folder, tasks.shutdown()).await?;
     edge::open(&king, args, folder, listener, tasks).await?;
-    let elected = election::take_over(&king.log, king.candidate()).await?;
-    tracing::info!(epoch = elected.state.epoch, event = elected.state.last, king = %king.id, "this King writes");
-    king.kingdom.begin(elected.state.clone(), elected.sequence);
-    king.work(elected, tasks).await?;
-    king.readiness.clear("starting");
-    Ok(())
+    let follower = Follower::start(king.log.clone(), king.kingdom.clone(), Fold::empty()).await?;
+    tracing::info!(event = follower.fold().state.last, king = %king.id, name = %args.name(), "the log is read");
+    king.work(args, folder, follower, tasks)
 }
 
 impl King {
@@ -127,20 +131,29 @@ impl King {
         let bus = connect::connect(&args.bus()).await?;
         let replicas = prove(args).await?.replicas();
         let growth = if args.more_copies { Growth::Allowed } else { Growth::Refused };
-        provision::provision(&bus, &Limits { replicas, growth, ..Limits::default() }).await?;
+        let limits = Limits { replicas, growth, ..Limits::default() };
+        provision::provision(&bus, &limits).await?;
         let log = Log::open(&bus).await?;
         let id = KingId(clock::fresh_id());
         let metrics = Arc::new(Metrics::new());
         let kingdom = Kingdom::new(Feed::new(History::of_log(log.clone()), RING_EVENTS), metrics.clone());
+        let readiness = Readiness::new(
+            "starting",
+            "the King is starting: it reads the log, then looks for the one that writes",
+        );
+        let identity = Identity { king: id, name: args.name(), http: args.http };
+        let status = Status::new(identity, kingdom.clone(), readiness.clone(), metrics.clone());
         Ok(Self {
             id,
             signer: Signer::open(&folder.join("audit.key"))?,
-            queries: Queries::new(bus.clone(), kingdom.clone(), metrics.clone(), id),
+            queries: Queries::new(bus.clone(), kingdom.clone(), metrics.clone(), status.clone()),
             bus,
             log,
             kingdom,
             metrics,
-            readiness: Readiness::new("starting", "the King is starting: it reads the log"),
+            readiness,
+            status,
+            limits,
             shutdown: shutdown.clone(),
         })
     }
@@ -149,29 +162,47 @@ impl King {
         Candidate { king: self.id, key: Some(self.signer.key()) }
     }
 
-    async fn work(&self, elected: Elected, tasks: &mut Tasks) -> Result<(), KingError> {
-        let parts = WriterParts {
+    /// What every King does, whether it writes or not, and the helm, which decides that.
+    fn work(
+        &self,
+        args: &Args,
+        folder: &Folder,
+        follower: Follower,
+        tasks: &mut Tasks,
+    ) -> Result<(), KingError> {
+        let turn = Turn {
+            forerunner: take_note(folder, self.id)?,
+            lease: Duration::from_millis(args.lease_ms),
+            seed: clock::fresh_id().as_u64_pair().1,
+        };
+        let lease = Lease::new(&self.bus, &self.limits);
+        let (parts, status, stop) = (self.throne(), self.status.clone(), self.shutdown.clone());
+        tasks.spawn(self.queries.clone().run(stop.clone()));
+        tasks.spawn(helm::run(parts, status, lease, turn, follower, stop.clone()));
+        tasks.spawn_plain(effects::watch_link(self.bus.clone(), self.readiness.clone(), stop));
+        Ok(())
+    }
+
+    fn throne(&self) -> ThroneParts {
+        ThroneParts {
+            candidate: self.candidate(),
             bus: self.bus.clone(),
             log: self.log.clone(),
             kingdom: self.kingdom.clone(),
             metrics: self.metrics.clone(),
             readiness: self.readiness.clone(),
-        };
-        let writer = Writer::new(parts, elected).await?;
-        let (bus, kingdom, metrics, stop) = (&self.bus, &self.kingdom, &self.metrics, &self.shutdown);
-        tasks.spawn(writer.run(stop.clone()));
-        tasks.spawn(self.queries.clone().run(stop.clone()));
-        tasks.spawn(effects::write_views(bus.clone(), kingdom.clone(), metrics.clone(), stop.clone()));
-        tasks.spawn_plain(effects::publish_events(
-            bus.clone(),
-            kingdom.clone(),
-            metrics.clone(),
-            stop.clone(),
-        ));
-        tasks.spawn_plain(effects::purge_inbox(bus.clone(), kingdom.clone(), stop.clone()));
-        tasks.spawn_plain(effects::watch_link(bus.clone(), self.readiness.clone(), stop.clone()));
-        Ok(())
+            ledger: Ledger::default(),
+            prepared: Prepared::default(),
+        }
     }
+}
+
+/// The King that used this folder before; this one takes its place. The folder is held, so the one before is no more.
+fn take_note(folder: &Folder, king: KingId) -> Result<Option<KingId>, KingError> {
+    let path = folder.join("last-king");
+    let forerunner = std::fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
+    write_synced(&path, format!("{king}\n").as_bytes(), 0o600).map_err(KingError::Note)?;
+    Ok(forerunner)
 }
 
 async fn prove(args: &Args) -> Result<durable::Proof, KingError> {

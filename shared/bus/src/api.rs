@@ -5,6 +5,7 @@ use async_nats::jetstream::ErrorCode;
 use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use std::time::Duration;
 
 /// Why JetStream did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -104,7 +105,18 @@ pub(crate) async fn publish(
     headers: &[(&str, &str)],
     payload: Bytes,
 ) -> Result<Stored, ApiError> {
-    let answer = bus.request(subject, headers, payload, REQUEST_TIMEOUT).await?;
+    publish_within(bus, subject, headers, payload, REQUEST_TIMEOUT).await
+}
+
+/// Publishes to a stream; one attempt of at most this time.
+pub(crate) async fn publish_within(
+    bus: &Bus,
+    subject: &str,
+    headers: &[(&str, &str)],
+    payload: Bytes,
+    within: Duration,
+) -> Result<Stored, ApiError> {
+    let answer = bus.request(subject, headers, payload, within).await?;
     let ack: Ack = parse(&answer.payload)?;
     Ok(Stored { sequence: ack.seq })
 }

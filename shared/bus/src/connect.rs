@@ -401,6 +401,46 @@ impl Bus {
         Ok(Subscription::new(subscriber))
     }
 
+    /// Subscribes as one of a group: each message goes to one of its members.
+    ///
+    /// # Errors
+    /// When the subject is none.
+    pub async fn subscribe_in_group(
+        &self,
+        subject: &str,
+        group: &str,
+    ) -> Result<Subscription, SubscribeError> {
+        let failed = |source: Source| SubscribeError { subject: subject.to_owned(), source };
+        let subscribed = self.inner.client.queue_subscribe(subject.to_owned(), group.to_owned()).await;
+        let subscriber = subscribed.map_err(|error| failed(error.into()))?;
+        self.round_trip().await;
+        Ok(Subscription::new(subscriber))
+    }
+
+    /// Asks everybody who listens. The replies come by [`Replies::next`] until the time is over; nobody at all is known
+    /// at once.
+    ///
+    /// # Errors
+    /// When the question cannot be sent.
+    pub async fn gather(
+        &self,
+        subject: &str,
+        payload: impl Into<Bytes>,
+        within: Duration,
+    ) -> Result<Replies, RequestError> {
+        let deadline = Instant::now() + within;
+        let failed = || RequestError::Disconnected { subject: subject.to_owned(), maybe_sent: false };
+        if !self.wait_until_connected(deadline).await {
+            return Err(failed());
+        }
+        let client = &self.inner.client;
+        let inbox = client.new_inbox();
+        let subscriber = client.subscribe(inbox.clone()).await.map_err(|_| failed())?;
+        let sent = client.publish_with_reply(subject.to_owned(), inbox, payload.into()).await;
+        sent.map_err(|_| failed())?;
+        Ok(Replies { subscription: Subscription::new(subscriber), deadline })
+    }
+
     /// Answers a message, if it wants an answer.
     ///
     /// # Errors
@@ -410,6 +450,11 @@ impl Bus {
             Some(reply) => self.publish(reply, &[], payload).await,
             None => Ok(()),
         }
+    }
+
+    /// How often the connection was cut so far.
+    pub fn cut_count(&self) -> u64 {
+        self.inner.link.borrow().cuts
     }
 
     /// Whether the connection is up now.
@@ -470,6 +515,21 @@ impl Bus {
             return Err(RequestError::TooLarge { subject: subject.to_owned(), bytes, most });
         }
         Ok(())
+    }
+}
+
+/// The replies of everybody who was asked.
+#[derive(Debug)]
+pub struct Replies {
+    subscription: Subscription,
+    deadline: Instant,
+}
+
+impl Replies {
+    /// The next reply; none when the time is over or nobody listens. Can be cancelled safely.
+    pub async fn next(&mut self) -> Option<Message> {
+        let message = timeout_at(self.deadline, self.subscription.next()).await.ok()??;
+        (!message.says_nobody_listens()).then_some(message)
     }
 }
 

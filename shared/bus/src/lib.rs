@@ -2,7 +2,7 @@
 //!
 //! A newcomer reads it in this order: [`mod@connect`] and [`message`] (the connection, requests, subscriptions),
 //! [`provision`] and [`durable`] (what must stand on the server before a King serves), [`log`] (the commit log, the
-//! truth) and [`tail`] (how every stream is followed), [`inbox`], [`views`], [`public_events`], [`logs`],
+//! truth) and [`tail`] (how every stream is followed), [`inbox`], [`views`], [`mod@lease`], [`public_events`], [`logs`],
 //! [`objects`] (the other streams and buckets), [`outbox`] and [`table`] over [`store`] (what a host keeps by
 //! itself), and [`journal`] (a King's own copy of the log). It decides nothing and knows nothing of the meaning of what it carries, but for the place of an event.
 //!
@@ -25,6 +25,7 @@ pub mod log;
 pub mod tail;
 pub mod inbox;
 pub mod views;
+pub mod lease;
 pub mod public_events;
 pub mod logs;
 pub mod objects;
@@ -35,7 +36,7 @@ pub mod table;
 pub mod journal;
 
 pub use api::ApiError;
-pub use connect::{Bus, ConnectError, Options, PublishError, RequestError, StoreError, connect};
+pub use connect::{Bus, ConnectError, Options, PublishError, Replies, RequestError, StoreError, connect};
 pub use message::{Message, Subscription};
 
 /// What lies beneath an error of this crate; the types of the libraries stay inside.

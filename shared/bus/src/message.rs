@@ -1,7 +1,7 @@
 //! Messages as they come in, and the subscriptions that bring them.
 
 use crate::headers;
-use async_nats::HeaderMap;
+use async_nats::{HeaderMap, StatusCode};
 use bytes::Bytes;
 use futures_util::StreamExt;
 
@@ -13,9 +13,15 @@ pub struct Message {
     pub reply: Option<String>,
     pub payload: Bytes,
     headers: Option<HeaderMap>,
+    status: Option<StatusCode>,
 }
 
 impl Message {
+    /// Whether the server itself says that nobody listens.
+    pub(crate) fn says_nobody_listens(&self) -> bool {
+        self.status == Some(StatusCode::NO_RESPONDERS)
+    }
+
     /// The last value of a header; its name is compared without regard to case.
     pub fn header(&self, name: &str) -> Option<&str> {
         headers::get(self.headers.as_ref(), name)
@@ -37,6 +43,7 @@ impl Message {
             reply: reply.map(str::to_owned),
             payload: payload.into(),
             headers,
+            status: None,
         })
     }
 }
@@ -48,6 +55,7 @@ impl From<async_nats::Message> for Message {
             reply: message.reply.map(async_nats::Subject::into_string),
             payload: message.payload,
             headers: message.headers,
+            status: message.status,
         }
     }
 }
@@ -68,7 +76,14 @@ impl Subscription {
         Self { subscriber }
     }
 
-    /// The next message; none when the connection was closed for good. Can be cancelled safely.
+    /// Takes no more. What has come in already is still given by [`Subscription::next`], then none.
+    pub async fn close(&mut self) {
+        if let Err(error) = self.subscriber.unsubscribe().await {
+            tracing::debug!(%error, "the connection is closed for good already");
+        }
+    }
+
+    /// The next message; none when it was closed, or the connection for good. Can be cancelled safely.
     pub async fn next(&mut self) -> Option<Message> {
         self.subscriber.next().await.map(Message::from)
     }

@@ -5,13 +5,14 @@
 
 use crate::api::{self, ApiError};
 use crate::connect::Bus;
+use crate::lease::LEASE_STREAM;
 use crate::log::{COMMIT_BYTES, within};
 use crate::retry::Backoff;
 use crate::views::VIEWS_STREAM;
 use async_nats::jetstream::ErrorCode;
 use events::subject::{
-    ARTIFACTS_BUCKET, EVENTS_STREAM, EVENTS_SUBJECTS, INBOX_STREAM, INBOX_SUBJECTS, LOG_STREAM, LOG_SUBJECT,
-    LOGS_STREAM, LOGS_SUBJECTS, VIEWS_BUCKET,
+    ARTIFACTS_BUCKET, EVENTS_STREAM, EVENTS_SUBJECTS, INBOX_STREAM, INBOX_SUBJECTS, LEASE_BUCKET, LOG_STREAM,
+    LOG_SUBJECT, LOGS_STREAM, LOGS_SUBJECTS, VIEWS_BUCKET,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -325,6 +326,7 @@ fn streams(limits: &Limits) -> Vec<Wanted> {
 
 fn buckets(limits: &Limits) -> Vec<Wanted> {
     vec![
+        lease(limits),
         stream(
             VIEWS_STREAM,
             limits,
@@ -348,6 +350,28 @@ fn buckets(limits: &Limits) -> Vec<Wanted> {
             }),
         ),
     ]
+}
+
+/// In memory: it is renewed several times a second, and a lost one is made anew. The log decides, not the lease.
+fn lease(limits: &Limits) -> Wanted {
+    stream(
+        LEASE_STREAM,
+        limits,
+        &json!({
+            "subjects": [format!("$KV.{LEASE_BUCKET}.>")],
+            "storage": "memory",
+            "discard": "new",
+            "max_msgs_per_subject": 1,
+            "allow_rollup_hdrs": true,
+            "deny_delete": true,
+            "duplicate_window": nanos(SHORT_WINDOW),
+        }),
+    )
+}
+
+/// Makes the bucket of the lease anew when it is gone.
+pub(crate) async fn renew_lease(bus: &Bus, limits: &Limits) -> Result<(), ProvisionError> {
+    find_or_make(bus, &lease(limits)).await.map(|_| ())
 }
 
 /// The setting that says how many servers keep a copy.

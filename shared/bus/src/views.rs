@@ -23,7 +23,7 @@ pub const WATCH_CHECK: Duration = Duration::from_secs(3);
 /// How long listing the keys may take.
 const KEYS_PATIENCE: Duration = Duration::from_secs(10);
 /// The header that fences a write by the last revision of its key.
-const EXPECTED_REVISION: &str = "Nats-Expected-Last-Subject-Sequence";
+pub(crate) const EXPECTED_REVISION: &str = "Nats-Expected-Last-Subject-Sequence";
 /// The header that marks a deleted key, as key-value buckets have it (ADR-8 of the NATS architecture).
 const OPERATION: &str = "KV-Operation";
 /// Its value for a deleted key.

@@ -22,6 +22,7 @@ pub mod view;
 pub mod query;
 pub mod plan;
 pub mod explain;
+pub mod peer;
 pub mod log;
 pub mod wire;
 
@@ -33,7 +34,7 @@ pub use event::{Cause, Event, Fact};
 pub use id::{Actor, CommandId, CommitHash, Digest, InstanceId, KingId, KingKey, ServantId, Signature};
 pub use kinds::Kinded;
 pub use manifest::Manifest;
-pub use name::{AppName, DomainName, PortName, ProcessName, ServantName};
+pub use name::{AppName, DomainName, KingName, PortName, ProcessName, ServantName};
 pub use report::{News, Report, ReportId};
 pub use time::Timestamp;
 

@@ -78,3 +78,6 @@ pub const OUTCOMES_ALWAYS_KEPT: usize = 10_000;
 pub const OUTCOME_AGE_MS: u64 = 24 * 3_600_000;
 /// Most outcomes remembered; the oldest are forgotten first.
 pub const OUTCOMES: usize = 200_000;
+/// How long the lease of the King that writes may last, in milliseconds: shorter ones are lost by a busy machine, longer
+/// ones keep everybody waiting.
+pub const LEASE_MS: std::ops::RangeInclusive<u64> = 50..=60_000;

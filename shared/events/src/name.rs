@@ -103,6 +103,8 @@ names! {
     DomainName = "domain";
     /// The name of a port of a process type, such as `http`.
     PortName = "port";
+    /// The name of a King among the Kings of a kingdom.
+    KingName = "king";
 }
 
 impl ProcessName {

@@ -28,6 +28,7 @@ pub const KINDS: &[&str] = &[
     "state.diff",
     "audit.key",
     "audit.checkpoint",
+    "king.ls",
 ];
 
 /// A question. An empty payload asks for everything.
@@ -392,4 +393,56 @@ pub struct KeyItem {
     pub key: KingKey,
     /// Whether it is that of the King that answers.
     pub answers: bool,
+}
+
+/// A King among the others, as it says of itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KingPlace {
+    pub king: crate::KingId,
+    pub name: crate::KingName,
+    pub role: KingRole,
+    /// The epoch that it has seen in the log.
+    pub epoch: u64,
+    /// The newest event that it reflects.
+    pub event: EventNumber,
+    /// The sequence of the newest commit that it reflects.
+    pub sequence: u64,
+    /// Where it serves HTTP and Git: `127.0.0.1:7480`.
+    pub http: String,
+    pub version: String,
+}
+
+/// What a King does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KingRole {
+    /// Reads the log, and has not yet found a King that writes.
+    Starting,
+    /// Follows the log and answers reads.
+    Backup,
+    /// Takes over.
+    Electing,
+    /// Takes commands and writes the log.
+    Writer,
+}
+
+impl KingRole {
+    /// Every role.
+    pub const ALL: [Self; 4] = [Self::Starting, Self::Backup, Self::Electing, Self::Writer];
+
+    /// Its word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Backup => "backup",
+            Self::Electing => "electing",
+            Self::Writer => "writer",
+        }
+    }
+}
+
+impl std::fmt::Display for KingRole {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.pad(self.as_str())
+    }
 }

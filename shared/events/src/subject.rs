@@ -1,6 +1,6 @@
 //! Every subject, stream and bucket of the kingdom, built and parsed here and nowhere else.
 
-use crate::{AppName, DomainName, InstanceId, ServantId, ServantName};
+use crate::{AppName, DomainName, InstanceId, KingId, ServantId, ServantName};
 use std::fmt;
 
 /// The stream of commits: the truth.
@@ -21,13 +21,21 @@ pub const LOGS_STREAM: &str = "KING_LOGS";
 pub const LOGS_SUBJECTS: &str = "king.log.>";
 /// The key-value bucket of projections.
 pub const VIEWS_BUCKET: &str = "KING_VIEWS";
+/// The key-value bucket that says which King writes, or tries first to.
+pub const LEASE_BUCKET: &str = "KING_LEASE";
 /// The object store of bundles and archives, by digest.
 pub const ARTIFACTS_BUCKET: &str = "KING_ARTIFACTS";
 
 /// Commands that want an answer, as the King subscribes to them.
 pub const COMMANDS: &str = "king.cmd.>";
-/// Queries, as every King subscribes to them.
+/// Queries, as every King subscribes to them; one of the group answers each.
 pub const QUERIES: &str = "king.query.>";
+/// The queue group in which Kings answer queries.
+pub const QUERIES_GROUP: &str = "kings";
+/// The query that every King answers for itself: whoever asks gathers the replies.
+pub const KINGS: &str = "king.query.king.ls";
+/// Where the King that writes is asked to hand over.
+pub const TRANSFERS: &str = "king.peer.transfer";
 /// Batches of reports, as the King subscribes to them.
 pub const REPORTS: &str = "king.report.*";
 
@@ -65,6 +73,11 @@ pub fn plan(kind: &str) -> String {
 /// The `<noun>.<verb>` of a command's, queued command's or query's subject.
 pub fn kind_of(subject: &str) -> Option<&str> {
     ["king.cmd.", "king.queue.", "king.query."].iter().find_map(|prefix| subject.strip_prefix(prefix))
+}
+
+/// Where a King hears other Kings: `king.peer.<id>`.
+pub fn peer(king: KingId) -> String {
+    format!("king.peer.{king}")
 }
 
 /// Where a servant's reports go: `king.up.<domain>.<servant>`.

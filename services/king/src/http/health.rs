@@ -27,7 +27,7 @@ pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> Response {
     let reasons = shared.parts.readiness.reasons();
     let ready = reasons.is_empty();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let body = Json(json!({ "ready": ready, "reasons": reasons }));
+    let body = Json(json!({ "ready": ready, "role": (shared.parts.role)(), "reasons": reasons }));
     (status, [(CACHE_CONTROL, "no-store")], body).into_response()
 }
 

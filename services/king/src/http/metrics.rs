@@ -3,6 +3,7 @@
 //! Names are `king_*` with the unit last. Labels hold only values from closed sets, so that their number is bounded.
 
 use axum::http::{Method, StatusCode};
+use events::query::KingRole;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -21,6 +22,12 @@ pub type Level = Gauge<u64, AtomicU64>;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct OutcomeLabel {
     outcome: &'static str,
+}
+
+/// What a King does.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RoleLabel {
+    role: &'static str,
 }
 
 /// Where a command came from and what it was answered.
@@ -54,6 +61,11 @@ pub struct Metrics {
     pub event_number: Level,
     pub published_event_number: Level,
     pub epoch: Level,
+    /// Elections that this King won.
+    pub elections: Counter,
+    /// Reigns of this King that another King's writing ended.
+    pub depositions: Counter,
+    roles: Vec<(KingRole, Level)>,
     pub views_written: Counter,
     pub sse_clients: Gauge,
     pub sse_events: Counter,
@@ -75,6 +87,9 @@ impl Metrics {
         let outcomes: Family<OutcomeLabel, Counter> =
             book.keep("commands", "Commands by what became of them", Family::default());
         let outcome = |outcome| outcomes.get_or_create_owned(&OutcomeLabel { outcome });
+        let by_role: Family<RoleLabel, Level> =
+            book.keep("role", "1 for what this King does, 0 for the rest", Family::default());
+        let role = |role: KingRole| (role, by_role.get_or_create_owned(&RoleLabel { role: role.as_str() }));
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         book.keep_once("build", "The build that runs", build);
         Self {
@@ -104,6 +119,13 @@ impl Metrics {
                 "Number of the newest event on its own subject",
                 Level::default(),
             ),
+            elections: book.keep("elections", "Elections that this King won", Counter::default()),
+            depositions: book.keep(
+                "depositions",
+                "Reigns of this King that another's writing ended",
+                Counter::default(),
+            ),
+            roles: KingRole::ALL.map(role).into(),
             epoch: book.keep("epoch", "Epoch of the King that writes", Level::default()),
             views_written: book.keep("views_written", "Values written to the views", Counter::default()),
             sse_clients: book.keep("sse_clients", "Event streams of the web that are open", Gauge::default()),
@@ -116,6 +138,13 @@ impl Metrics {
             requests: book.keep("http_requests", "HTTP requests answered", Family::default()),
             registry: book.0,
         }
+    }
+
+    /// What this King does from now on.
+    pub fn set_role(&self, now: KingRole) {
+        self.roles.iter().for_each(|(role, level)| {
+            level.set(u64::from(*role == now));
+        });
     }
 
     /// All numbers of now as text.

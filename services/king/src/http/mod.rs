@@ -25,6 +25,7 @@ use crate::feed::Feed;
 use axum::Router;
 use axum::http::{Method, Uri};
 use axum::routing::get;
+use events::query::KingRole;
 use lists::Ask;
 use problem::Problem;
 use std::sync::Arc;
@@ -36,6 +37,8 @@ pub struct Parts {
     pub feed: Feed,
     pub readiness: Readiness,
     pub metrics: Arc<Metrics>,
+    /// What this King does.
+    pub role: Role,
     /// How names and instances of now are found.
     pub lookup: Lookup,
     /// Answers the lists.
@@ -43,6 +46,9 @@ pub struct Parts {
     /// Ends the event streams at once.
     pub shutdown: CancellationToken,
 }
+
+/// Says what this King does.
+pub type Role = Arc<dyn Fn() -> KingRole + Send + Sync>;
 
 /// What the routes share.
 struct Shared {
@@ -53,7 +59,7 @@ struct Shared {
 /// Every address, as the root page and the answer to an unknown one say them.
 pub const ADDRESSES: &[(&str, &str)] = &[
     ("/healthz", "whether the King is alive"),
-    ("/readyz", "whether it takes commands, and if not, why"),
+    ("/readyz", "whether it serves, in which role, and if not, why"),
     ("/version", "which build this is"),
     ("/metrics", "numbers for Prometheus (OpenMetrics or text, by Accept)"),
     ("/v1/events", "events as they happen (server-sent events; ?since= ?noun= ?app= ?servant=)"),

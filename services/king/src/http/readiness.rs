@@ -1,4 +1,5 @@
-//! Readiness: what stands between the King and taking commands. The writer says it, `/readyz` shows it.
+//! Readiness: what stands between the King and serving. The writer says it, `/readyz` shows it. A backup serves reads
+//! and Git, so it is ready too.
 
 use serde::Serialize;
 use std::sync::Arc;

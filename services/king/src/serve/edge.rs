@@ -86,6 +86,10 @@ fn http_router(king: &King) -> Router {
         feed: king.kingdom.feed().clone(),
         readiness: king.readiness.clone(),
         metrics: king.metrics.clone(),
+        role: {
+            let status = king.status.clone();
+            Arc::new(move || status.role())
+        },
         lookup: Lookup {
             placement: Arc::new(move |id| {
                 of_instances.read(|state| {

@@ -1,17 +1,16 @@
 //! The shell around the machine: it waits for commands, queued commands, reports, acknowledgements and time at once.
 
+use super::ears::{Ears, Heard};
 use super::machine::{Machine, Stored};
 use super::work::{self, Envelope as _, ReportWork};
 use crate::http::{Metrics, Readiness};
 use crate::kingdom::Kingdom;
 use bus::Bus;
-use bus::connect::SubscribeError;
 use bus::inbox::{Inbox, InboxError};
 use bus::log::{Append, AppendError, Attempted, Log};
-use bus::message::{Message, Subscription};
+use bus::message::Message;
 use bus::tail::{Entry, Tail, TailError};
 use events::limits::EVENTS_PER_INPUT;
-use events::subject::{COMMANDS, REPORTS};
 use events::wire::Format;
 use events::{Answer, Command, CommandId, Outcome, Verdict};
 use futures_util::future::BoxFuture;
@@ -48,8 +47,6 @@ pub enum WriterError {
         next = .done + 1
     )]
     OtherInbox { end: u64, done: u64 },
-    #[error("commands cannot be heard")]
-    Subscribe(#[from] SubscribeError),
     #[error("the connection to NATS is closed for good")]
     Closed,
 }
@@ -99,8 +96,7 @@ struct Landing {
 
 /// Where inputs come from.
 struct Sources {
-    commands: Subscription,
-    reports: Subscription,
+    ears: Ears,
     queue: Tail,
     tick: Interval,
 }
@@ -113,6 +109,15 @@ enum Arrival {
     Tick,
 }
 
+impl From<Heard> for Arrival {
+    fn from(heard: Heard) -> Self {
+        match heard {
+            Heard::Command(message) => Self::Command(message),
+            Heard::Reports(message) => Self::Reports(message),
+        }
+    }
+}
+
 /// What the writer needs beside its log.
 pub struct Parts {
     pub bus: Bus,
@@ -120,6 +125,7 @@ pub struct Parts {
     pub kingdom: Kingdom,
     pub metrics: Arc<Metrics>,
     pub readiness: Readiness,
+    pub ears: Ears,
 }
 
 impl Writer {
@@ -127,8 +133,8 @@ impl Writer {
     ///
     /// # Errors
     /// When commands, reports or the inbox cannot be heard.
-    pub async fn new(parts: Parts, election: crate::election::Elected) -> Result<Self, WriterError> {
-        let Parts { bus, log, kingdom, metrics, readiness } = parts;
+    pub async fn new(parts: Parts, election: crate::election::Fold) -> Result<Self, WriterError> {
+        let Parts { bus, log, kingdom, metrics, readiness, ears } = parts;
         let inbox = Inbox::open(&bus).await?;
         let done = election.state.inbox;
         let end = inbox.last_sequence().await?;
@@ -137,12 +143,7 @@ impl Writer {
         }
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let sources = Sources {
-            commands: bus.subscribe(COMMANDS).await?,
-            reports: bus.subscribe(REPORTS).await?,
-            queue: inbox.tail(done),
-            tick,
-        };
+        let sources = Sources { ears, queue: inbox.tail(done), tick };
         let machine = Machine::new(election.state, election.sequence, election.hash);
         Ok(Self {
             replies: Replies(bus),
@@ -157,7 +158,7 @@ impl Writer {
         })
     }
 
-    /// Works until it is told to stop, then waits for the commits in flight.
+    /// Works until it is told to stop; then takes what it has heard already, and waits until all of it is stored.
     ///
     /// # Errors
     /// When another King has taken over, or the bus is gone for good.
@@ -177,12 +178,24 @@ impl Writer {
     }
 
     async fn drain(&mut self) -> Result<(), WriterError> {
-        while !self.machine.is_idle() {
+        self.sources.ears.close().await;
+        let mut hears = true;
+        loop {
+            self.continue_reports().await;
             self.launch().await;
-            let landing = self.flights.next().await;
-            self.landed(landing).await?;
+            if !hears && self.half_done.is_none() && self.machine.is_idle() {
+                return Ok(());
+            }
+            let open = hears && self.machine.has_room() && self.half_done.is_none();
+            tokio::select! {
+                biased;
+                landing = self.flights.next() => self.landed(landing).await?,
+                heard = self.sources.ears.next(), if open => match heard {
+                    Some(heard) => self.arrived(heard.into()).await?,
+                    None => hears = false,
+                },
+            }
         }
-        Ok(())
     }
 
     /// Waits for one thing and does it.
@@ -390,8 +403,7 @@ impl Replies {
 impl Sources {
     async fn next(&mut self) -> Result<Arrival, WriterError> {
         tokio::select! {
-            message = self.commands.next() => message.map(Arrival::Command).ok_or(WriterError::Closed),
-            message = self.reports.next() => message.map(Arrival::Reports).ok_or(WriterError::Closed),
+            heard = self.ears.next() => heard.map(Arrival::from).ok_or(WriterError::Closed),
             entry = self.queue.next() => Ok(Arrival::Queued(Box::new(entry?))),
             _ = self.tick.tick() => Ok(Arrival::Tick),
         }

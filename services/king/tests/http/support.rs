@@ -141,6 +141,7 @@ impl Kingdom {
             feed: feed.clone(),
             readiness: readiness.clone(),
             metrics: Arc::clone(&metrics),
+            role: std::sync::Arc::new(|| events::query::KingRole::Writer),
             lookup: Lookup {
                 placement: Arc::new(move |instance| now.lock().unwrap().get(&instance).cloned()),
                 servant: Arc::new(|name| (name.as_str() == "alpha").then(|| servant(1))),
