@@ -1,8 +1,10 @@
 //! Putting a King together: prove, provision, read the log, serve in whatever role it has.
 
+mod disaster;
 mod edge;
 mod tasks;
 
+use crate::alarm;
 use crate::args::Args;
 use crate::effects;
 use crate::election::{ElectionError, Fold};
@@ -11,13 +13,17 @@ use crate::follower::Follower;
 use crate::git::RemoteError;
 use crate::helm::{self, HelmError, Turn};
 use crate::http::{Metrics, Readiness, ServeError};
+use crate::journal::{self, Keeper, KeeperError, RestoreError, Restored};
 use crate::kingdom::Kingdom;
 use crate::queries::Queries;
 use crate::signer::{Signer, SignerError};
 use crate::status::{Identity, Status};
 use crate::throne::{Parts as ThroneParts, Prepared};
+use crate::watch::{self, WatchError};
 use crate::writer::Ledger;
+use bus::compare::CompareError;
 use bus::connect::SubscribeError;
+use bus::journal::{Journal, JournalError};
 use bus::lease::Lease;
 use bus::log::Log;
 use bus::objects::ObjectError;
@@ -67,6 +73,18 @@ pub enum KingError {
     Note(#[source] service::data::FolderError),
     #[error("this King cannot go on")]
     Helm(#[from] HelmError),
+    #[error("the log cannot be compared with the journal")]
+    Compare(#[from] CompareError),
+    #[error("the log cannot be trusted")]
+    Watch(#[from] WatchError),
+    #[error("the journal cannot be opened")]
+    Journal(#[from] JournalError),
+    #[error("this King cannot start from its journal")]
+    Restore(#[from] RestoreError),
+    #[error("the journal cannot be kept")]
+    Keeper(#[from] KeeperError),
+    #[error("the alarm could not be raised")]
+    Alarm(#[source] connect::ConnectError),
     #[error("queries cannot be heard")]
     Queries(#[from] SubscribeError),
     #[error("the Git remote cannot be served")]
@@ -94,46 +112,81 @@ struct King {
     shutdown: Shutdown,
 }
 
-/// Serves until it is told to stop.
+/// Serves until it is told to stop. When the log is not what it was, it serves no more, raises the alarm, and begins anew
+/// when the log is repaired.
 ///
 /// # Errors
 /// What kept it from serving, or ended it.
 pub async fn serve(args: &Args, shutdown: &Shutdown) -> Result<(), KingError> {
     let folder = Folder::open(args.common.data.join("king"))?;
-    let listener = TcpListener::bind(args.http)
-        .await
-        .map_err(|source| KingError::Listen { address: args.http, source })?;
-    let mut tasks = Tasks::new(shutdown.clone());
-    tokio::select! {
-        started = start(args, &folder, listener, &mut tasks) => started?,
-        () = shutdown.requested() => return Ok(()),
+    while !shutdown.is_requested() {
+        let Err(error) = serve_well(args, &folder, &shutdown.part()).await else { return Ok(()) };
+        let disaster = disaster::behind(args, &folder, error).await?;
+        tracing::error!(reason = %disaster, "the log is not what it was");
+        let (king, listener) = (KingId(clock::fresh_id()), listen(args).await?);
+        alarm::raise(&args.bus(), listener, king, &disaster, shutdown).await.map_err(KingError::Alarm)?;
     }
-    tracing::info!(http = %args.http, data = %folder.path().display(), "ready");
-    tasks.wait().await
+    Ok(())
 }
 
-/// HTTP is there first and says what is waited for; then the log is read, and everything else follows it.
+async fn serve_well(args: &Args, folder: &Folder, shutdown: &Shutdown) -> Result<(), KingError> {
+    let listener = listen(args).await?;
+    let mut tasks = Tasks::new(shutdown.clone());
+    let started = tokio::select! {
+        started = start(args, folder, listener, &mut tasks) => started,
+        () = shutdown.requested() => return Ok(()),
+    };
+    match started {
+        Ok(()) => {
+            tracing::info!(http = %args.http, data = %folder.path().display(), "ready");
+            tasks.wait().await
+        }
+        Err(error) => {
+            // What was begun lets go of the journal and of the listener.
+            shutdown.request();
+            tasks.wait().await.and(Err(error))
+        }
+    }
+}
+
+async fn listen(args: &Args) -> Result<TcpListener, KingError> {
+    let bound = TcpListener::bind(args.http).await;
+    bound.map_err(|source| KingError::Listen { address: args.http, source })
+}
+
+/// HTTP is there first and says what is waited for; then the journal and the log are read, and everything else follows.
 async fn start(
     args: &Args,
     folder: &Folder,
     listener: TcpListener,
     tasks: &mut Tasks,
 ) -> Result<(), KingError> {
-    let king = King::connect(args, folder, tasks.shutdown()).await?;
+    let (king, journal) = King::connect(args, folder, tasks.shutdown()).await?;
     edge::open(&king, args, folder, listener, tasks).await?;
-    let follower = Follower::start(king.log.clone(), king.kingdom.clone(), Fold::empty()).await?;
+    let fold = king.keep(journal, tasks).await?;
+    let follower = Follower::start(king.log.clone(), king.kingdom.clone(), fold).await?;
     tracing::info!(event = follower.fold().state.last, king = %king.id, name = %args.name(), "the log is read");
     king.work(args, folder, follower, tasks)
 }
 
 impl King {
-    async fn connect(args: &Args, folder: &Folder, shutdown: &Shutdown) -> Result<Self, KingError> {
+    async fn connect(
+        args: &Args,
+        folder: &Folder,
+        shutdown: &Shutdown,
+    ) -> Result<(Self, Journal), KingError> {
         let bus = connect::connect(&args.bus()).await?;
         let replicas = prove(args).await?.replicas();
+        // Before anything is made: a log that is gone must not be replaced by an empty one.
+        let journal = disaster::open(folder).await?;
+        if let Some(disaster) = watch::look_first(&bus, &journal).await? {
+            return Err(WatchError::from(disaster).into());
+        }
         let growth = if args.more_copies { Growth::Allowed } else { Growth::Refused };
         let limits = Limits { replicas, growth, ..Limits::default() };
         provision::provision(&bus, &limits).await?;
         let log = Log::open(&bus).await?;
+        journal.set_origin(log.created_at())?;
         let id = KingId(clock::fresh_id());
         let metrics = Arc::new(Metrics::new());
         let kingdom = Kingdom::new(Feed::new(History::of_log(log.clone()), RING_EVENTS), metrics.clone());
@@ -143,7 +196,7 @@ impl King {
         );
         let identity = Identity { king: id, name: args.name(), http: args.http };
         let status = Status::new(identity, kingdom.clone(), readiness.clone(), metrics.clone());
-        Ok(Self {
+        let king = Self {
             id,
             signer: Signer::open(&folder.join("audit.key"))?,
             queries: Queries::new(bus.clone(), kingdom.clone(), metrics.clone(), status.clone()),
@@ -155,7 +208,21 @@ impl King {
             status,
             limits,
             shutdown: shutdown.clone(),
-        })
+        };
+        Ok((king, journal))
+    }
+
+    /// Folds what the journal holds, and from here on keeps it and watches the log.
+    async fn keep(&self, journal: Journal, tasks: &mut Tasks) -> Result<Fold, KingError> {
+        let restored = tokio::task::spawn_blocking(|| journal::restore(journal));
+        let Restored { journal, fold, set_aside } = restored.await.expect("a start does not panic")?;
+        tracing::info!(event = fold.state.last, sequence = fold.sequence, "has read the journal");
+        self.metrics.journal_set_aside.inc_by(set_aside);
+        let stop = self.shutdown.clone();
+        tasks.spawn(watch::run(self.bus.clone(), journal.clone(), stop.clone()));
+        let (kingdom, metrics) = (self.kingdom.clone(), self.metrics.clone());
+        tasks.spawn(Keeper::new(&self.log, kingdom, metrics, journal, fold.clone()).run(stop));
+        Ok(fold)
     }
 
     fn candidate(&self) -> Candidate {

@@ -24,6 +24,7 @@ pub mod plan;
 pub mod explain;
 pub mod peer;
 pub mod log;
+pub mod notice;
 pub mod wire;
 
 pub use answer::{Answer, Outcome, Refusal, RefusalCode, Verdict};
@@ -35,6 +36,7 @@ pub use id::{Actor, CommandId, CommitHash, Digest, InstanceId, KingId, KingKey, 
 pub use kinds::Kinded;
 pub use manifest::Manifest;
 pub use name::{AppName, DomainName, KingName, PortName, ProcessName, ServantName};
+pub use notice::Notice;
 pub use report::{News, Report, ReportId};
 pub use time::Timestamp;
 

@@ -39,6 +39,9 @@ pub const TRANSFERS: &str = "king.peer.transfer";
 /// Batches of reports, as the King subscribes to them.
 pub const REPORTS: &str = "king.report.*";
 
+/// Where Kings tell that something is wrong with the log, as core messages.
+pub const NOTICES: &str = "king.notice.log";
+
 /// Header: the id of a command, or of a stored message for deduplication between hops.
 pub const HEADER_ID: &str = "Nats-Msg-Id";
 /// Header: who sends a command.

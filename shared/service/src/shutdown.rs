@@ -36,6 +36,19 @@ impl Shutdown {
         Ok(shutdown)
     }
 
+    /// A handle for a part of what this one ends: it ends with this one, and can be ended alone.
+    pub fn part(&self) -> Self {
+        let (whole, part) = (self.clone(), Self::by_hand());
+        let ended = part.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = whole.requested() => ended.request(),
+                () = ended.requested() => {}
+            }
+        });
+        part
+    }
+
     /// Asks every holder of this handle to end.
     pub fn request(&self) {
         self.requested.send_replace(true);
@@ -69,6 +82,17 @@ pub async fn signal() -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_part_ends_alone_or_with_the_whole() {
+        let whole = Shutdown::by_hand();
+        let (first, second) = (whole.part(), whole.part());
+        first.request();
+        first.requested().await;
+        assert!(!whole.is_requested() && !second.is_requested());
+        whole.request();
+        second.requested().await;
+    }
 
     #[tokio::test]
     async fn many_tasks_hear_one_request() {

@@ -66,6 +66,12 @@ pub struct Metrics {
     /// Reigns of this King that another King's writing ended.
     pub depositions: Counter,
     roles: Vec<(KingRole, Level)>,
+    pub journal_sequence: Level,
+    pub snapshot_event_number: Level,
+    /// Parts of the journal that were damaged and set aside since the start.
+    pub journal_set_aside: Counter,
+    /// 1 while the log is not what the journal has seen of it.
+    pub log_disaster: Level,
     pub views_written: Counter,
     pub sse_clients: Gauge,
     pub sse_events: Counter,
@@ -127,6 +133,26 @@ impl Metrics {
             ),
             roles: KingRole::ALL.map(role).into(),
             epoch: book.keep("epoch", "Epoch of the King that writes", Level::default()),
+            journal_sequence: book.keep(
+                "journal_sequence",
+                "Sequence of the newest commit in the journal",
+                Level::default(),
+            ),
+            snapshot_event_number: book.keep(
+                "snapshot_event_number",
+                "Number of the last event in the newest snapshot",
+                Level::default(),
+            ),
+            journal_set_aside: book.keep(
+                "journal_set_aside",
+                "Parts of the journal that were damaged and set aside",
+                Counter::default(),
+            ),
+            log_disaster: book.keep(
+                "log_disaster",
+                "1 while the log is not what the journal has seen of it",
+                Level::default(),
+            ),
             views_written: book.keep("views_written", "Values written to the views", Counter::default()),
             sse_clients: book.keep("sse_clients", "Event streams of the web that are open", Gauge::default()),
             sse_events: book.keep("sse_events", "Events sent on the web's streams", Counter::default()),

@@ -1,0 +1,84 @@
+//! Whether an end of the King is owed to a log that is not what it was.
+
+use super::KingError;
+use crate::args::Args;
+use crate::watch::{self, Disaster, WatchError};
+use bus::compare::CompareError;
+use bus::connect;
+use bus::journal::{Journal, JournalError};
+use service::data::Folder;
+use std::time::Duration;
+
+/// How long the search for a disaster behind an error may take.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// Opens the journal of a King.
+pub(super) async fn open(folder: &Folder) -> Result<Journal, JournalError> {
+    let path = folder.join("journal");
+    tokio::task::spawn_blocking(move || Journal::open(path)).await.expect("opening a journal does not panic")
+}
+
+/// The disaster behind an error.
+///
+/// # Errors
+/// The error itself, when there is none.
+pub(super) async fn behind(args: &Args, folder: &Folder, error: KingError) -> Result<Disaster, KingError> {
+    if let KingError::Watch(WatchError::Disaster(disaster)) = error {
+        return Ok(disaster);
+    }
+    if !may_be_one(&error) {
+        return Err(error);
+    }
+    match tokio::time::timeout(PATIENCE, look(args, folder)).await {
+        Ok(Ok(Some(disaster))) => Ok(disaster),
+        Ok(Ok(None)) | Err(_) => Err(error),
+        Ok(Err(looking)) => {
+            tracing::warn!(reason = service::chain(&looking), "log and journal could not be compared");
+            Err(error)
+        }
+    }
+}
+
+/// Whether an error may come from a log that is not what it was.
+fn may_be_one(error: &KingError) -> bool {
+    match error {
+        KingError::OpenLog(_)
+        | KingError::Follow(_)
+        | KingError::Helm(_)
+        | KingError::Compare(_)
+        | KingError::Watch(_)
+        | KingError::Journal(_)
+        | KingError::Restore(_)
+        | KingError::Keeper(_) => true,
+        KingError::Folder(_)
+        | KingError::Signer(_)
+        | KingError::Note(_)
+        | KingError::Password { .. }
+        | KingError::Connect(_)
+        | KingError::Durability(_)
+        | KingError::Provision(_)
+        | KingError::Listen { .. }
+        | KingError::Alarm(_)
+        | KingError::Queries(_)
+        | KingError::Git(_)
+        | KingError::Objects(_)
+        | KingError::OwnPath(_)
+        | KingError::Http(_) => false,
+    }
+}
+
+async fn look(args: &Args, folder: &Folder) -> Result<Option<Disaster>, LookError> {
+    let bus = connect::connect(&args.bus()).await?;
+    let journal = open(folder).await?;
+    Ok(watch::look_first(&bus, &journal).await?)
+}
+
+#[derive(Debug, thiserror::Error)]
+enum LookError {
+    #[error(transparent)]
+    Connect(#[from] connect::ConnectError),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error(transparent)]
+    Compare(#[from] CompareError),
+}
