@@ -1,5 +1,8 @@
 //! `kingctl king`: the King that answers.
 
+mod verify;
+mod repair;
+
 use crate::cli::Globals;
 use crate::client::Client;
 use crate::failure::Failure;
@@ -13,6 +16,12 @@ use events::query::{KingItem, Question};
 pub enum KingCommand {
     /// Show the King that answers: its epoch, newest event and the hash of its state.
     Show,
+    /// Compare the log with a journal and its witness, and prove the chain of hashes; name the first bad commit.
+    #[command(after_help = verify::EXAMPLES)]
+    Verify(verify::VerifyArgs),
+    /// Rebuild a log that was lost or changed from a journal. Shows the plan first.
+    #[command(after_help = repair::EXAMPLES)]
+    Repair(repair::RepairArgs),
 }
 
 impl KingCommand {
@@ -27,6 +36,8 @@ impl KingCommand {
                 let found = client.query::<KingItem>("king.show", &Question::default()).await?;
                 output::list(globals, &found)
             }
+            Self::Verify(args) => verify::run(globals, &args).await,
+            Self::Repair(args) => repair::run(globals, &args).await,
         }
     }
 }

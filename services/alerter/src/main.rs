@@ -20,7 +20,7 @@ async fn main() -> Result<()> {
         bus = bus::connect(&options) => bus?,
         () = shutdown.requested() => return Ok(()),
     };
-    run::run(&args, bus, post, &shutdown).await?;
+    run::run(&args, &folder, bus, post, &shutdown).await?;
     tracing::info!("stopped");
     Ok(())
 }

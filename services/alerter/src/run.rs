@@ -6,6 +6,7 @@ use crate::args::Args;
 use crate::courier::{Action, Courier};
 use crate::incidents::Incidents;
 use crate::mail::Sender;
+use crate::notices::{NoticeError, Notices};
 use crate::post::{Files, FilesError, Post, Smtp, SmtpError};
 use bus::Bus;
 use bus::log::{Log, LogError};
@@ -35,6 +36,8 @@ pub enum RunError {
     Smtp(#[from] SmtpError),
     #[error(transparent)]
     Files(#[from] FilesError),
+    #[error("what Kings tell of the log cannot be mailed")]
+    Notices(#[from] NoticeError),
     #[error("the log cannot be read")]
     Log(#[from] LogError),
     #[error("the log cannot be followed")]
@@ -65,11 +68,37 @@ pub fn post(args: &Args, folder: &Folder) -> Result<Post, RunError> {
 ///
 /// # Errors
 /// When the log cannot be followed.
-pub async fn run(args: &Args, bus: Bus, post: Post, shutdown: &Shutdown) -> Result<(), RunError> {
-    let mut shell = Shell::new(args, bus, post);
+pub async fn run(
+    args: &Args,
+    folder: &Folder,
+    bus: Bus,
+    post: Post,
+    shutdown: &Shutdown,
+) -> Result<(), RunError> {
+    let notices = Notices {
+        bus: bus.clone(),
+        post: post.clone(),
+        sender: Arc::new(Sender { from: args.from.clone(), kingdom: args.kingdom.as_str().to_owned() }),
+        to: args.to.iter().map(ToString::to_string).collect(),
+        path: folder.join("notices.json"),
+    };
     tokio::select! {
-        ended = shell.work() => ended,
+        ended = notices.run() => Ok(ended?),
+        ended = follow(args, &bus, &post) => ended,
         () = shutdown.requested() => Ok(()),
+    }
+}
+
+/// A log that was lost or shortened is read anew from its beginning, once it is there again: all that is known is in it.
+async fn follow(args: &Args, bus: &Bus, post: &Post) -> Result<(), RunError> {
+    loop {
+        match Shell::new(args, bus.clone(), post.clone()).work().await {
+            Err(error @ (RunError::Tail(_) | RunError::Log(_))) => {
+                tracing::error!(reason = service::chain(&error), "reads the log anew");
+            }
+            ended => return ended,
+        }
+        sleep(LOOK_AGAIN).await;
     }
 }
 

@@ -219,6 +219,27 @@ impl Walk {
     }
 }
 
+/// Who has seen the log before: a journal, or its witness alone.
+pub trait Seen {
+    /// The last sequence that was seen; 0 for none.
+    fn last(&self) -> u64;
+    /// What was seen at a sequence.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn at(&self, sequence: u64) -> Result<Option<Place>, JournalError>;
+}
+
+impl Seen for Journal {
+    fn last(&self) -> u64 {
+        self.witnessed()
+    }
+
+    fn at(&self, sequence: u64) -> Result<Option<Place>, JournalError> {
+        self.witness(sequence)
+    }
+}
+
 /// How a comparison of everything came out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
@@ -234,11 +255,11 @@ pub struct Report {
 /// When either cannot be read.
 pub async fn whole_log(
     bus: &Bus,
-    journal: Option<&Journal>,
-    progress: impl Fn(u64),
+    journal: Option<&dyn Seen>,
+    mut progress: impl FnMut(u64),
 ) -> Result<Report, CompareError> {
     let mut good = Walk::START;
-    let seen = journal.map_or(0, Journal::witnessed);
+    let seen = journal.map_or(0, Seen::last);
     let bad = |good, finding| Ok(Report { good, finding: Some(finding) });
     let Some(survey) = survey(bus).await? else {
         return bad(good, Finding::Missing { journal: seen });
@@ -253,7 +274,7 @@ pub async fn whole_log(
                 return bad(good, Finding::Shorter { stream: last, journal: seen });
             }
         };
-        let known = journal.map(|journal| journal.witness(entry.sequence)).transpose()?.flatten();
+        let known = journal.map(|journal| journal.at(entry.sequence)).transpose()?.flatten();
         let hash = Digest::of(&entry.payload);
         if let Some(known) = known.filter(|known| known.hash != hash) {
             let finding = Finding::Changed { sequence: entry.sequence, journal: known.hash, stream: hash };
@@ -272,7 +293,7 @@ pub async fn whole_log(
 ///
 /// # Errors
 /// When it cannot be read at all.
-pub fn whole_journal(journal: &Journal, progress: impl Fn(u64)) -> Result<Report, JournalError> {
+pub fn whole_journal(journal: &Journal, mut progress: impl FnMut(u64)) -> Result<Report, JournalError> {
     let mut good = Walk::START;
     for commit in journal.commits(0) {
         let (sequence, bytes) = commit?;

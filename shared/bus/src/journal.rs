@@ -19,6 +19,7 @@ mod witness;
 
 pub use commits::Commits;
 pub use place::{Entry, Place};
+pub use witness::Testimony;
 
 use crate::store::{self, StoreError};
 use block::Packer;

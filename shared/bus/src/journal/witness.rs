@@ -21,6 +21,46 @@ const SEGMENT: u64 = 65_536;
 /// Records that are collected before they are handed to the operating system.
 const COLLECTED: usize = 512;
 
+/// What a witness holds, read without touching it: also while a King uses it.
+#[derive(Clone, Debug)]
+pub struct Testimony {
+    places: Vec<Place>,
+}
+
+impl Testimony {
+    /// Reads the witness of the journal in a folder, up to its first record that is damaged or half-written.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be read.
+    pub fn read(journal: &Path) -> Result<Self, JournalError> {
+        let mut places = Vec::new();
+        for path in found(&journal.join("witness"))? {
+            let bytes = fs::read(&path).map_err(failed("read", &path))?;
+            let next = |index: usize| places.len() as u64 + 1 + index as u64;
+            let good: Vec<Place> = bytes
+                .chunks_exact(RECORD)
+                .map_while(decode)
+                .enumerate()
+                .take_while(|(index, place)| place.sequence == next(*index))
+                .map(|(_, place)| place)
+                .collect();
+            places.extend(good);
+        }
+        Ok(Self { places })
+    }
+}
+
+impl crate::compare::Seen for Testimony {
+    fn last(&self) -> u64 {
+        self.places.last().map_or(0, |place| place.sequence)
+    }
+
+    fn at(&self, sequence: u64) -> Result<Option<Place>, JournalError> {
+        let index = sequence.checked_sub(1).and_then(|index| usize::try_from(index).ok());
+        Ok(index.and_then(|index| self.places.get(index)).copied())
+    }
+}
+
 /// The files of the witness.
 pub(super) struct Witness {
     folder: PathBuf,
