@@ -89,7 +89,7 @@ server_name: test
 listen: "127.0.0.1:{port}"
 no_auth_user: king
 system_account: SYS
-jetstream {{ store_dir: "{}", {sync} }}
+jetstream {{ store_dir: "{}", max_file: 64GB, {sync} }}
 accounts {{
   KING {{ jetstream: enabled, users: [ {{ user: king, password: king }} ] }}
   SYS {{ users: [ {{ user: system, password: "{SYSTEM_PASSWORD}" }} ] }}
