@@ -86,8 +86,14 @@ async fn tell_until_over(
     Ok(())
 }
 
+/// Sends it, and waits until it is out: the connection may end right after.
 async fn send(bus: &Bus, notice: &Notice) {
-    if let Err(error) = bus.publish(subject::NOTICES, &[], wire::encode(notice)).await {
+    let sent = bus.publish(subject::NOTICES, &[], wire::encode(notice)).await;
+    let sent = match sent {
+        Ok(()) => bus.flush().await,
+        failed => failed,
+    };
+    if let Err(error) = sent {
         tracing::warn!(%error, "the notice could not be sent");
     }
 }
