@@ -400,6 +400,26 @@ proptest! {
     }
 
     #[test]
+    fn a_snapshot_and_the_events_after_it_are_all_events(
+        moves in prop::collection::vec(moves(), 1..60), cut in 0.0..1.0f64
+    ) {
+        let mut world = World::default();
+        for a_move in &moves {
+            if let Some(input) = world.bind(a_move) {
+                world.take(&input);
+            }
+        }
+        let (before, after) = world.log.split_at((world.log.len() as f64 * cut) as usize);
+        let mut folded = State::default();
+        before.iter().for_each(|event| apply(&mut folded, event));
+        let snapshot = wire::encode(&folded);
+        let mut restored: State = wire::decode(&snapshot).unwrap();
+        prop_assert_eq!(restored.hash(), Digest::of(&snapshot));
+        after.iter().for_each(|event| apply(&mut restored, event));
+        prop_assert_eq!(restored.hash(), world.state.hash());
+    }
+
+    #[test]
     fn commits_fold_as_events_do(moves in prop::collection::vec(moves(), 1..40), cut in 1..7usize) {
         let mut world = World::default();
         for a_move in &moves {

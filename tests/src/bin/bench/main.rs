@@ -17,12 +17,14 @@ mod push;
 mod answer;
 mod crash;
 mod start;
+mod past;
+mod replay;
 
 use bare::Limit;
 use row::Row;
 
 /// A benchmark: it measures and gives its rows.
-const NAMES: [&str; 7] = [
+const NAMES: [&str; 8] = [
     "command_round_trip",
     "commands_256_callers",
     "events_per_second",
@@ -30,6 +32,7 @@ const NAMES: [&str; 7] = [
     "push_to_answer",
     "crash_to_successor",
     "start_second_time",
+    "replay",
 ];
 
 async fn measure(name: &str) -> anyhow::Result<Vec<Row>> {
@@ -41,6 +44,7 @@ async fn measure(name: &str) -> anyhow::Result<Vec<Row>> {
         "push_to_answer" => answer::measure().await,
         "crash_to_successor" => crash::measure().await,
         "start_second_time" => start::measure().await,
+        "replay" => replay::measure().await,
         unknown => anyhow::bail!("there is no benchmark {unknown:?}; there are: {}", NAMES.join(", ")),
     }
 }

@@ -14,6 +14,8 @@ pub enum Target {
     RatioAtLeast(f64),
     /// At most so much, in the unit of the row.
     AtMost(f64),
+    /// At least so much, in the unit of the row.
+    AtLeast(f64),
 }
 
 impl fmt::Display for Target {
@@ -22,6 +24,7 @@ impl fmt::Display for Target {
             Self::RatioAtMost(most) => write!(formatter, "ratio ≤ {most}"),
             Self::RatioAtLeast(least) => write!(formatter, "ratio ≥ {least}"),
             Self::AtMost(most) => write!(formatter, "≤ {most}"),
+            Self::AtLeast(least) => write!(formatter, "≥ {least}"),
         }
     }
 }
@@ -83,6 +86,7 @@ impl Row {
             Target::RatioAtMost(most) => self.ratio().map(|ratio| ratio <= most),
             Target::RatioAtLeast(least) => self.ratio().map(|ratio| ratio >= least),
             Target::AtMost(most) => Some(self.value <= most),
+            Target::AtLeast(least) => Some(self.value >= least),
         }
     }
 
