@@ -24,7 +24,7 @@ const PROBES: u64 = 8;
     "{finding}; this King writes nothing more. Compare with kingctl king verify, then repair with kingctl king repair"
 )]
 pub struct Disaster {
-    pub finding: Finding,
+    pub finding: Box<Finding>,
     /// What the journal had seen last: the log is well again when it holds this.
     pub seen: Place,
 }
@@ -46,7 +46,7 @@ pub enum WatchError {
 pub async fn look_first(bus: &Bus, journal: &Journal) -> Result<Option<Disaster>, CompareError> {
     let seen = last_seen(journal)?;
     if let Some(finding) = twice(bus, seen).await? {
-        return Ok(Some(Disaster { finding, seen }));
+        return Ok(Some(Disaster { finding: finding.into(), seen }));
     }
     let Some(survey) = compare::survey(bus).await? else { return Ok(None) };
     if seen.sequence == 0 || journal.origin()?.as_ref() == Some(&survey.created_at) {
@@ -57,7 +57,7 @@ pub async fn look_first(bus: &Bus, journal: &Journal) -> Result<Option<Disaster>
         "the log is another stream than before; all of it is compared"
     );
     let report = compare::whole_log(bus, Some(journal), |_| {}).await?;
-    Ok(report.finding.map(|finding| Disaster { finding, seen }))
+    Ok(report.finding.map(|finding| Disaster { finding: finding.into(), seen }))
 }
 
 /// Whether the log holds again what was seen of it.
@@ -65,7 +65,7 @@ pub async fn is_over(bus: &Bus, disaster: &Disaster) -> bool {
     if !matches!(compare::glance(bus, disaster.seen).await, Ok(None)) {
         return false;
     }
-    match disaster.finding {
+    match *disaster.finding {
         Finding::Missing { .. } | Finding::Shorter { .. } | Finding::Hole { .. } => true,
         Finding::Changed { sequence, journal, .. } => {
             let seen = Place { sequence, hash: journal, ..disaster.seen };
@@ -121,7 +121,7 @@ async fn look(bus: &Bus, journal: &Journal, probe: &mut u64) -> Result<(), Watch
     };
     let Some(finding) = found else { return Ok(()) };
     distrust(journal)?;
-    Err(Disaster { finding, seen }.into())
+    Err(Disaster { finding: finding.into(), seen }.into())
 }
 
 /// Makes the next start compare all of the log, whatever a first look says.

@@ -17,7 +17,7 @@ impl Commits {
         Self { journal, next: after + 1, block: None }
     }
 
-    fn from_block(&mut self) -> Option<(u64, Bytes)> {
+    fn take_from_block(&mut self) -> Option<(u64, Bytes)> {
         let sequence = self.next;
         let bytes = self.block.as_ref()?.commit(sequence)?;
         self.next += 1;
@@ -30,7 +30,7 @@ impl Iterator for Commits {
 
     /// After an error the same place is tried again: whoever reads stops there.
     fn next(&mut self) -> Option<Self::Item> {
-        if let Some(found) = self.from_block() {
+        if let Some(found) = self.take_from_block() {
             return Some(Ok(found));
         }
         if self.next > self.journal.last().sequence {
@@ -40,6 +40,6 @@ impl Iterator for Commits {
             Ok(block) => self.block = Some(block),
             Err(error) => return Some(Err(error)),
         }
-        self.from_block().map(Ok)
+        self.take_from_block().map(Ok)
     }
 }
