@@ -1,0 +1,348 @@
+//! Real servers as the cases see them: the client library where it reads, plain requests where a refusal's code counts.
+
+use crate::servers::Servers;
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::stream::{LastRawMessageErrorKind, RawMessageError};
+use async_nats::jetstream::{self, message::StreamMessage};
+use async_nats::{Client, HeaderMap, Subscriber};
+use futures_util::{FutureExt, StreamExt};
+use kingdom_tests::wait;
+use serde_json::{Value, json};
+use simulation::conformance::Bus;
+use simulation::jetstream::{
+    Ack, Discard, Entry, Message, PublishFailure, Refusal, Replicas, State, StreamConfig, code,
+};
+use std::time::Duration;
+use tokio::runtime::Runtime;
+use tokio::time::timeout;
+
+/// The stream of the cases.
+const STREAM: &str = "CASE";
+/// How long one answer may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// The status of a message by which the server says that nobody listens.
+const NO_RESPONDERS: u16 = 503;
+
+pub struct Real {
+    runtime: Runtime,
+    servers: Servers,
+    client: Client,
+    /// Each on a connection of its own; none once it has ended.
+    subscriptions: Vec<Option<(Client, Subscriber)>>,
+}
+
+impl Real {
+    pub fn new(servers: Servers) -> Self {
+        let runtime = Runtime::new().unwrap();
+        let client = runtime.block_on(connect(&servers.url()));
+        let mut real = Self { runtime, servers, client, subscriptions: Vec::new() };
+        real.until_it_works();
+        real
+    }
+
+    /// Without a stream or a subscription, as every case begins.
+    pub fn begin_anew(&mut self) {
+        self.subscriptions.clear();
+        if self.state(STREAM).is_ok() {
+            self.delete(STREAM).unwrap();
+        }
+    }
+
+    /// A stream of as many copies as there are servers can be made.
+    fn until_it_works(&mut self) {
+        let replicas = self.copies();
+        let probe = json!({ "name": "PROBE", "subjects": ["probe"], "num_replicas": replicas });
+        let client = self.client.clone();
+        self.runtime.block_on(wait::until("a stream can be made", async || {
+            call(&client, "STREAM.CREATE.PROBE", &probe).await.map_err(|refusal| format!("{refusal:?}"))
+        }));
+        self.call("STREAM.DELETE.PROBE", &Value::Null).unwrap();
+    }
+
+    fn copies(&self) -> u64 {
+        match self.servers.replicas {
+            Replicas::One => 1,
+            Replicas::Three => 3,
+        }
+    }
+
+    fn call(&self, operation: &str, body: &Value) -> Result<Value, Refusal> {
+        self.runtime.block_on(call(&self.client, operation, body))
+    }
+
+    /// A stream has a leader that answers and takes messages again.
+    fn until_led(&self, stream: &str) {
+        self.runtime.block_on(wait::until("the stream is led", async || {
+            let info = call(&self.client, &format!("STREAM.INFO.{stream}"), &Value::Null).await;
+            let info = info.map_err(|refusal| format!("{refusal:?}"))?;
+            let is_led = info["cluster"]["leader"].as_str().is_some_and(|leader| !leader.is_empty());
+            wait::holds(is_led || self.servers.replicas == Replicas::One, || info.to_string())
+        }));
+    }
+
+    fn found(answer: Result<StreamMessage, RawMessageError>) -> Result<Option<(u64, Message)>, Refusal> {
+        match answer {
+            Ok(found) => Ok(Some((found.sequence, read(found.subject.as_str(), &found.headers, &found.payload)))),
+            Err(error) => match error.kind() {
+                LastRawMessageErrorKind::NoMessageFound => Ok(None),
+                LastRawMessageErrorKind::JetStream(refusal) => Err(Refusal::of(refusal.error_code().0)),
+                other => panic!("a stored message cannot be read: {other}"),
+            },
+        }
+    }
+}
+
+impl Bus for Real {
+    fn replicas(&self) -> Replicas {
+        self.servers.replicas
+    }
+
+    fn create(&mut self, config: &StreamConfig) -> Result<(), Refusal> {
+        let body = settings(config, self.copies());
+        self.call(&format!("STREAM.CREATE.{}", config.name), &body).map(drop)
+    }
+
+    fn delete(&mut self, stream: &str) -> Result<(), Refusal> {
+        self.call(&format!("STREAM.DELETE.{stream}"), &Value::Null).map(drop)
+    }
+
+    fn publish(&mut self, message: &Message) -> Result<Ack, PublishFailure> {
+        self.pipeline(std::slice::from_ref(message)).remove(0)
+    }
+
+    fn pipeline(&mut self, messages: &[Message]) -> Vec<Result<Ack, PublishFailure>> {
+        self.runtime.block_on(pipeline(&self.client, messages))
+    }
+
+    fn state(&mut self, stream: &str) -> Result<State, Refusal> {
+        let info = self.call(&format!("STREAM.INFO.{stream}"), &Value::Null)?;
+        let number = |name: &str| info["state"][name].as_u64().unwrap();
+        let created: String = info["created"].as_str().unwrap().chars().filter(char::is_ascii_digit).collect();
+        Ok(State {
+            count: number("messages"),
+            first: number("first_seq"),
+            last: number("last_seq"),
+            // Digits of a time with nanoseconds: only compared.
+            created: created.chars().rev().take(15).collect::<String>().parse().unwrap(),
+        })
+    }
+
+    fn read(&mut self, stream: &str, sequence: u64) -> Result<Option<Message>, Refusal> {
+        let context = jetstream::new(self.client.clone());
+        let answer = self.runtime.block_on(async {
+            context.get_stream_no_info(stream).await.unwrap().get_raw_message(sequence).await
+        });
+        Self::found(answer).map(|found| found.map(|(_, message)| message))
+    }
+
+    fn read_last(&mut self, stream: &str, subject: &str) -> Result<Option<(u64, Message)>, Refusal> {
+        let context = jetstream::new(self.client.clone());
+        Self::found(self.runtime.block_on(async {
+            context.get_stream_no_info(stream).await.unwrap().get_last_raw_message_by_subject(subject).await
+        }))
+    }
+
+    fn deliver(&mut self, stream: &str, after: u64, filters: &[&str], most: usize) -> Vec<Entry> {
+        let context = jetstream::new(self.client.clone());
+        self.runtime.block_on(deliver(&context, stream, after, filters, most))
+    }
+
+    fn purge(&mut self, stream: &str, before: Option<u64>) -> Result<u64, Refusal> {
+        let body = before.map_or(json!({}), |sequence| json!({ "seq": sequence }));
+        self.call(&format!("STREAM.PURGE.{stream}"), &body).map(|answer| answer["purged"].as_u64().unwrap())
+    }
+
+    fn delete_message(&mut self, stream: &str, sequence: u64) -> Result<(), Refusal> {
+        self.call(&format!("STREAM.MSG.DELETE.{stream}"), &json!({ "seq": sequence })).map(drop)
+    }
+
+    fn subscribe(&mut self, pattern: &str, group: Option<&str>) -> usize {
+        let subscription = self.runtime.block_on(async {
+            let client = connect(&self.servers.url()).await;
+            let subscriber = match group {
+                Some(group) => client.queue_subscribe(pattern.to_owned(), group.to_owned()).await,
+                None => client.subscribe(pattern.to_owned()).await,
+            };
+            let subscriber = subscriber.unwrap();
+            client.flush().await.unwrap();
+            (client, subscriber)
+        });
+        self.subscriptions.push(Some(subscription));
+        self.subscriptions.len() - 1
+    }
+
+    fn unsubscribe(&mut self, subscription: usize) {
+        let (client, mut subscriber) = self.subscriptions[subscription].take().unwrap();
+        self.runtime.block_on(async {
+            subscriber.unsubscribe().await.unwrap();
+            client.flush().await.unwrap();
+        });
+    }
+
+    fn tell(&mut self, subject: &str, payload: &[u8]) {
+        self.runtime.block_on(async {
+            self.client.publish(subject.to_owned(), payload.to_vec().into()).await.unwrap();
+            self.client.flush().await.unwrap();
+        });
+    }
+
+    fn heard(&mut self, subscription: usize) -> Vec<Message> {
+        let (client, subscriber) = self.subscriptions[subscription].as_mut().unwrap();
+        self.runtime.block_on(async {
+            // The answer to its ping comes behind everything that was on its way.
+            client.flush().await.unwrap();
+            let mut heard = Vec::new();
+            while let Some(Some(message)) = subscriber.next().now_or_never() {
+                heard.push(Message::new(message.subject.as_str(), &[], message.payload));
+            }
+            heard
+        })
+    }
+
+    fn has_responders(&mut self, subject: &str) -> bool {
+        self.runtime.block_on(async {
+            let mut answers = self.client.subscribe(self.client.new_inbox()).await.unwrap();
+            let inbox = self.client.new_inbox();
+            let mut statuses = self.client.subscribe(inbox.clone()).await.unwrap();
+            self.client.publish_with_reply(subject.to_owned(), inbox, "".into()).await.unwrap();
+            // The server's own word for nobody comes at once, before the answer to a ping.
+            self.client.flush().await.unwrap();
+            let status = statuses.next().now_or_never().flatten();
+            answers.unsubscribe().await.unwrap();
+            status.is_none()
+        })
+    }
+
+    fn pass(&mut self, ms: u64) {
+        self.runtime.block_on(tokio::time::sleep(Duration::from_millis(ms)));
+    }
+
+    fn restart(&mut self) {
+        self.servers.restart();
+        self.client = self.runtime.block_on(connect(&self.servers.url()));
+        self.until_it_works();
+        self.until_led(STREAM);
+    }
+
+    fn change_leader(&mut self, stream: &str) {
+        if self.servers.replicas == Replicas::Three {
+            self.call(&format!("STREAM.LEADER.STEPDOWN.{stream}"), &Value::Null).unwrap();
+            self.until_led(stream);
+        }
+    }
+}
+
+async fn connect(url: &str) -> Client {
+    wait::until("the server greets", async || async_nats::connect(url).await).await
+}
+
+async fn call(client: &Client, operation: &str, body: &Value) -> Result<Value, Refusal> {
+    let payload = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
+    let request = client.request(format!("$JS.API.{operation}"), payload.into());
+    let answer = match timeout(PATIENCE, request).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(_)) | Err(_) => return Err(Refusal::of(code::UNAVAILABLE)),
+    };
+    let answer: Value = serde_json::from_slice(&answer.payload).unwrap();
+    match refusal(&answer) {
+        Some(refusal) => Err(refusal),
+        None => Ok(answer),
+    }
+}
+
+fn refusal(answer: &Value) -> Option<Refusal> {
+    let error = answer.get("error")?;
+    let last = error["description"].as_str().and_then(|text| text.strip_prefix("wrong last sequence: "));
+    Some(Refusal { code: error["err_code"].as_u64().unwrap(), last: last.and_then(|last| last.parse().ok()) })
+}
+
+/// Sends all before the first answer is waited for.
+async fn pipeline(client: &Client, messages: &[Message]) -> Vec<Result<Ack, PublishFailure>> {
+    let inbox = client.new_inbox();
+    let mut answers = client.subscribe(format!("{inbox}.*")).await.unwrap();
+    for (index, message) in messages.iter().enumerate() {
+        let mut headers = HeaderMap::new();
+        message.headers.iter().for_each(|(name, value)| headers.insert(name.as_str(), value.as_str()));
+        let (subject, reply) = (message.subject.clone(), format!("{inbox}.{index}"));
+        client.publish_with_reply_and_headers(subject, reply, headers, message.payload.clone()).await.unwrap();
+    }
+    let mut outcomes: Vec<Option<_>> = messages.iter().map(|_| None).collect();
+    for _ in messages {
+        let answer = timeout(PATIENCE, answers.next()).await.unwrap().unwrap();
+        let index: usize = answer.subject.rsplit('.').next().unwrap().parse().unwrap();
+        outcomes[index] = Some(outcome(&answer));
+    }
+    outcomes.into_iter().map(Option::unwrap).collect()
+}
+
+fn outcome(answer: &async_nats::Message) -> Result<Ack, PublishFailure> {
+    if answer.status.is_some_and(|status| status.as_u16() == NO_RESPONDERS) {
+        return Err(PublishFailure::NoResponders);
+    }
+    let answer: Value = serde_json::from_slice(&answer.payload).unwrap();
+    match refusal(&answer) {
+        Some(refusal) => Err(PublishFailure::Refused(refusal)),
+        None => Ok(Ack {
+            sequence: answer["seq"].as_u64().unwrap(),
+            duplicate: answer["duplicate"].as_bool().unwrap_or_default(),
+        }),
+    }
+}
+
+async fn deliver(
+    context: &jetstream::Context,
+    stream: &str,
+    after: u64,
+    filters: &[&str],
+    most: usize,
+) -> Vec<Entry> {
+    let config = pull::Config {
+        deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: after + 1 },
+        ack_policy: AckPolicy::None,
+        filter_subjects: filters.iter().map(|filter| (*filter).to_owned()).collect(),
+        memory_storage: true,
+        num_replicas: 1,
+        ..pull::Config::default()
+    };
+    let consumer = context.create_consumer_on_stream(config, stream).await.unwrap();
+    let mut messages = consumer.fetch().max_messages(most).messages().await.unwrap();
+    let mut entries = Vec::new();
+    while let Some(message) = messages.next().await {
+        let message = message.unwrap();
+        let info = message.info().unwrap();
+        let headers = message.headers.clone().unwrap_or_default();
+        entries.push(Entry {
+            sequence: info.stream_sequence,
+            count: info.consumer_sequence,
+            pending: info.pending,
+            message: read(message.subject.as_str(), &headers, &message.payload),
+        });
+    }
+    entries
+}
+
+fn read(subject: &str, headers: &HeaderMap, payload: &[u8]) -> Message {
+    let headers = headers.iter().filter_map(|(name, values)| {
+        values.last().map(|value| (name.to_string(), value.as_str().to_owned()))
+    });
+    Message { subject: subject.to_owned(), headers: headers.collect(), payload: payload.to_vec().into() }
+}
+
+fn settings(config: &StreamConfig, replicas: u64) -> Value {
+    let number = |limit: Option<u64>| limit.map_or(-1, |limit| i64::try_from(limit).unwrap());
+    json!({
+        "name": config.name,
+        "subjects": config.subjects,
+        "storage": "file",
+        "retention": "limits",
+        "num_replicas": replicas,
+        "discard": match config.discard { Discard::Old => "old", Discard::New => "new" },
+        "max_msgs": number(config.max_messages),
+        "max_msgs_per_subject": number(config.max_per_subject),
+        "max_msg_size": number(config.max_message_bytes.map(|bytes| bytes as u64)),
+        "duplicate_window": config.duplicate_window_ms * 1_000_000,
+        "deny_delete": config.deny_delete,
+        "deny_purge": config.deny_purge,
+        "allow_direct": true,
+    })
+}
