@@ -11,6 +11,7 @@ use events::subject::{assignment_key, domain_key};
 use events::view::{Stamp, Stamped};
 use events::{Event, EventNumber, wire};
 use futures_util::FutureExt;
+use realm::State;
 use realm::project::{self, ViewKey};
 use service::shutdown::Shutdown;
 use std::sync::Arc;
@@ -63,7 +64,7 @@ pub async fn write_views(
             () = shutdown.requested() => return Ok(()),
         };
         for key in keys {
-            let (name, bytes, stamp) = project(&kingdom, &key);
+            let (name, bytes, stamp) = kingdom.read(|state| view(state, &key));
             match views.put(&name, bytes, stamp).await {
                 Ok(()) => {
                     metrics.views_written.inc();
@@ -103,20 +104,19 @@ fn parse_view_key(key: &str) -> Option<ViewKey> {
     servant.or_else(|| key.strip_prefix("domain.").and_then(|name| name.parse().ok()).map(ViewKey::Domain))
 }
 
-fn project(kingdom: &Kingdom, key: &ViewKey) -> (String, Vec<u8>, Stamp) {
-    kingdom.read(|state| {
-        let stamp = Kingdom::stamp(state);
-        match key {
-            ViewKey::Assignment(servant) => {
-                let view = project::assignment(state, *servant);
-                (assignment_key(*servant), wire::encode(&Stamped { stamp, view }), stamp)
-            }
-            ViewKey::Domain(domain) => {
-                let view = project::domain(state, domain);
-                (domain_key(domain), wire::encode(&Stamped { stamp, view }), stamp)
-            }
+/// The name of a view, its bytes as of a state, and their stamp.
+pub fn view(state: &State, key: &ViewKey) -> (String, Vec<u8>, Stamp) {
+    let stamp = Kingdom::stamp(state);
+    match key {
+        ViewKey::Assignment(servant) => {
+            let view = project::assignment(state, *servant);
+            (assignment_key(*servant), wire::encode(&Stamped { stamp, view }), stamp)
         }
-    })
+        ViewKey::Domain(domain) => {
+            let view = project::domain(state, domain);
+            (domain_key(domain), wire::encode(&Stamped { stamp, view }), stamp)
+        }
+    }
 }
 
 async fn rest(shutdown: &Shutdown) -> std::ops::ControlFlow<()> {

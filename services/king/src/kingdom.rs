@@ -114,15 +114,10 @@ impl Kingdom {
 
     /// A commit is stored: the state moves on, and the views that it changes become stale.
     pub(crate) fn confirm(&self, sequence: u64, bytes: usize, events: &Arc<[Event]>, inbox: u64) {
-        let mut keys = BTreeSet::new();
-        {
+        let keys = {
             let mut state = self.shared.state.write().unwrap_or_else(PoisonError::into_inner);
-            for event in events.iter() {
-                project::touched(&state, event, &mut keys);
-                realm::apply(&mut state, event);
-            }
-            state.inbox = state.inbox.max(inbox);
-        }
+            advance(&mut state, events, inbox)
+        };
         if events.len() >= BUSY_EVENTS {
             self.shared.busy_ms.store(self.elapsed_ms(), Ordering::Relaxed);
         }
@@ -178,4 +173,15 @@ impl Kingdom {
     fn stale(&self) -> MutexGuard<'_, BTreeSet<ViewKey>> {
         self.shared.stale.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Moves a confirmed state on by the events of a stored commit; gives the views that become stale.
+pub fn advance(state: &mut State, events: &[Event], inbox: u64) -> BTreeSet<ViewKey> {
+    let mut keys = BTreeSet::new();
+    for event in events {
+        project::touched(state, event, &mut keys);
+        realm::apply(state, event);
+    }
+    state.inbox = state.inbox.max(inbox);
+    keys
 }

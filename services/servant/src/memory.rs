@@ -1,9 +1,12 @@
 //! What the servant must know after its own death: its assignment with the place in the log that it reflects, and a row
 //! for each instance. Stored before it is acted on.
 
+use crate::holder::words::State;
+use crate::reconcile::{Adopted, Reported};
 use crate::spec::Spec;
 use bus::table::{Table, TableError};
-use events::view::{Assignment, Stamped};
+use events::report::InstanceNews;
+use events::view::{Assignment, Stamp, Stamped};
 use events::{InstanceId, wire};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -28,6 +31,66 @@ impl Row {
     /// A row of an instance that has done nothing yet.
     pub fn new(spec: Spec) -> Self {
         Self { spec, looping: false, started_pid: None, exited_run: 0 }
+    }
+
+    /// What was reported, durably, is not reported again after a restart; `exited_run` is the run whose end it tells.
+    pub fn remember(&mut self, news: &InstanceNews, exited_run: Option<u64>) {
+        match news {
+            InstanceNews::Started(news) => self.started_pid = Some(news.pid),
+            InstanceNews::Exited(_) => self.exited_run = exited_run.unwrap_or_default(),
+            InstanceNews::Looping(_) => self.looping = true,
+            InstanceNews::Steady(_) => self.looping = false,
+            InstanceNews::Ready(_)
+            | InstanceNews::Unhealthy(_)
+            | InstanceNews::Failed(_)
+            | InstanceNews::PortTaken(_)
+            | InstanceNews::Stopped(_) => {}
+        }
+    }
+
+    /// How its instance is found at the start: by what its holder, or the holder's folder, says.
+    pub fn adopted(&self, state: &State, held: Held) -> Adopted {
+        match state {
+            State { exit: Some(exit), .. } => {
+                let is_reported = if self.exited_run >= exit.run { Reported::Yes } else { Reported::No };
+                Adopted::Exited { exit: exit.clone(), is_reported }
+            }
+            State { run: Some(run), exit: None } if held == Held::Yes => {
+                let is_reported =
+                    if self.started_pid == Some(run.pid) { Reported::Yes } else { Reported::No };
+                Adopted::Running { pid: run.pid, is_reported }
+            }
+            State { .. } => Adopted::Idle,
+        }
+    }
+}
+
+/// Whether an instance has a holder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    Yes,
+    No,
+}
+
+/// What an assignment is to the one that was acted on last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// To be kept, then acted on.
+    Newer,
+    /// To be acted on again.
+    Same,
+    /// To be refused.
+    Older,
+}
+
+impl Standing {
+    /// What an assignment of this stamp is to the last.
+    pub fn of(stamp: Stamp, last: Option<Stamp>) -> Self {
+        match last {
+            Some(last) if last > stamp => Self::Older,
+            Some(last) if last == stamp => Self::Same,
+            Some(_) | None => Self::Newer,
+        }
     }
 }
 

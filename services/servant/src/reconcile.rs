@@ -13,7 +13,7 @@ mod laws;
 #[cfg(test)]
 mod stories;
 pub use crashes::{CRASH_WINDOW_MS, CRASHES};
-pub use input::{Action, Adopted, Input, Moment, StartTrouble};
+pub use input::{Action, Adopted, Input, Moment, Reported, StartTrouble};
 
 use crate::spec::{ReleaseKey, Spec};
 use events::InstanceId;

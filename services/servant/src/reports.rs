@@ -160,40 +160,16 @@ impl Reports {
     }
 
     fn next_batch(&self) -> Result<Batch, OutboxError> {
-        let mut bytes = 0;
-        let mut was_any_dropped = false;
-        let mut reports = Vec::new();
-        let first_held = self.held().first().copied().unwrap_or(u64::MAX);
-        for (number, entry) in self.outbox.pending(BATCH)? {
-            if number >= first_held {
-                break;
+        let first_held = self.held().first().copied();
+        let (batch, dropped) =
+            batch(&self.sender, self.outbox.epoch(), self.outbox.pending(BATCH)?, first_held);
+        match dropped {
+            Some(number) => {
+                self.outbox.ack_up_to(number)?;
+                Ok(if batch.is_empty() { Batch::Unreadable } else { Batch::Reports(batch) })
             }
-            bytes += entry.len();
-            if bytes > BATCH_BYTES && !reports.is_empty() {
-                break;
-            }
-            let mut report: Report = match wire::decode(&entry) {
-                Ok(report) => report,
-                Err(error) => {
-                    // Written by another version: nobody can ever take it.
-                    tracing::error!(
-                        number,
-                        error = error.reason(),
-                        "a report that cannot be read is dropped"
-                    );
-                    if reports.is_empty() {
-                        self.outbox.ack_up_to(number)?;
-                        was_any_dropped = true;
-                        continue;
-                    }
-                    break;
-                }
-            };
-            report.id = ReportId { sender: self.sender.servant.0, epoch: self.outbox.epoch(), number };
-            reports.push(report);
+            None => Ok(Batch::Reports(batch)),
         }
-        let is_unreadable = reports.is_empty() && was_any_dropped;
-        Ok(if is_unreadable { Batch::Unreadable } else { Batch::Reports(reports) })
     }
 
     async fn ask(&self, bus: &Bus, reports: &Vec<Report>) -> Result<ReportAnswer, AskError> {
@@ -206,6 +182,39 @@ impl Reports {
             Err(AskError::Count { sent: reports.len(), answered: answer.verdicts.len() })
         }
     }
+}
+
+/// The reports to send next, in one request, out of what waits; and the last of those before them that nobody can ever
+/// read. What is held holds back all that comes after it.
+pub fn batch(
+    sender: &Sender,
+    epoch: u64,
+    waiting: Vec<(u64, Vec<u8>)>,
+    first_held: Option<u64>,
+) -> (Vec<Report>, Option<u64>) {
+    let (mut reports, mut dropped, mut bytes) = (Vec::new(), None, 0);
+    let first_held = first_held.unwrap_or(u64::MAX);
+    for (number, entry) in waiting.into_iter().take(BATCH).take_while(|(number, _)| *number < first_held) {
+        bytes += entry.len();
+        if bytes > BATCH_BYTES && !reports.is_empty() {
+            break;
+        }
+        match wire::decode::<Report>(&entry) {
+            Ok(mut report) => {
+                report.id = ReportId { sender: sender.servant.0, epoch, number };
+                reports.push(report);
+            }
+            Err(error) => {
+                // Written by another version: nobody can ever take it.
+                tracing::error!(number, error = error.reason(), "a report that cannot be read is dropped");
+                if !reports.is_empty() {
+                    break;
+                }
+                dropped = Some(number);
+            }
+        }
+    }
+    (reports, dropped)
 }
 
 /// What is sent next.
@@ -226,7 +235,11 @@ enum AskError {
     Count { sent: usize, answered: usize },
 }
 
-fn judge(reports: &[Report], answer: &ReportAnswer) -> Result<(), SendError> {
+/// Whether the King takes this servant, by its verdicts.
+///
+/// # Errors
+/// When it refuses the registration.
+pub fn judge(reports: &[Report], answer: &ReportAnswer) -> Result<(), SendError> {
     for (report, verdict) in reports.iter().zip(&answer.verdicts) {
         match (verdict, &report.news) {
             (Verdict::Committed | Verdict::Redundant, _) => {}

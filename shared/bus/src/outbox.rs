@@ -4,36 +4,21 @@
 //! once; only then does [`Outbox::pending`] show it. No number is used twice, whatever is lost: numbers are reserved in
 //! a synced side file before they are given, and a lost store raises the epoch.
 
-use crate::side_file::Side;
+pub mod ledger;
+
 use crate::store::{self, SledStore, Store, StoreError};
+use ledger::{Holding, Kept, Ledger, Offer, Side};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Most entries that wait.
-pub const OUTBOX_COUNT: usize = 100_000;
-/// Most bytes that wait.
-pub const OUTBOX_BYTES: usize = 64 * 1024 * 1024;
-/// How many numbers the side file reserves at a time.
-const BLOCK: u64 = 1024;
+pub use ledger::{Bounds, OUTBOX_BYTES, OUTBOX_COUNT};
+
 /// Most entries that one batch of the store deletes.
 const DELETE_BATCH: usize = 1024;
 /// First byte of the key of an entry.
 const ENTRY: u8 = 1;
-
-/// How much an outbox may hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
-    pub count: usize,
-    pub bytes: usize,
-}
-
-impl Default for Bounds {
-    fn default() -> Self {
-        Self { count: OUTBOX_COUNT, bytes: OUTBOX_BYTES }
-    }
-}
 
 /// Why the outbox failed.
 #[derive(Debug, thiserror::Error)]
@@ -64,23 +49,11 @@ pub struct Outbox {
 struct Inner {
     store: SledStore,
     side_path: PathBuf,
-    bounds: Bounds,
     set_aside: Option<PathBuf>,
     epoch: u64,
     ledger: Mutex<Ledger>,
     /// One flush at a time; who waits here shares the next.
     flushing: tokio::sync::Mutex<()>,
-}
-
-/// What is known without reading the store.
-#[derive(Clone, Copy, Debug)]
-struct Ledger {
-    side: Side,
-    next: u64,
-    /// The last number that is durable.
-    durable: u64,
-    count: usize,
-    bytes: usize,
 }
 
 impl fmt::Debug for Outbox {
@@ -116,7 +89,7 @@ impl Outbox {
         let (store_path, side_path) = (directory.join("store"), directory.join("outbox.side"));
         let existed = store_path.exists();
         let opened = store::open(&store_path).await?;
-        let kept = existed && opened.set_aside.is_none();
+        let kept = if existed && opened.set_aside.is_none() { Kept::Yes } else { Kept::No };
         store::blocking(move || Inner::new(opened, side_path, bounds, kept))
             .await
             .map(|inner| Self { inner: Arc::new(inner) })
@@ -140,18 +113,19 @@ impl Outbox {
         let entry = entry.as_ref();
         let inner = &self.inner;
         let mut ledger = inner.ledger();
-        if ledger.count >= inner.bounds.count || ledger.bytes + entry.len() > inner.bounds.bytes {
-            return Err(OutboxError::Full { count: ledger.count, bytes: ledger.bytes });
+        loop {
+            match ledger.offer(entry.len()) {
+                Offer::Full => {
+                    return Err(OutboxError::Full { count: ledger.count(), bytes: ledger.bytes() });
+                }
+                Offer::Reserve(side) => inner.reserve(&mut ledger, side)?,
+                Offer::Take(number) => {
+                    inner.store.write(&[(&key(number), entry)], &[])?;
+                    ledger.taken(entry.len());
+                    return Ok(number);
+                }
+            }
         }
-        if ledger.next > ledger.side.reserved {
-            inner.reserve(&mut ledger)?;
-        }
-        let number = ledger.next;
-        inner.store.write(&[(&key(number), entry)], &[])?;
-        ledger.next += 1;
-        ledger.count += 1;
-        ledger.bytes += entry.len();
-        Ok(number)
     }
 
     /// Makes all that was pushed before durable. Many callers share one flush.
@@ -159,9 +133,9 @@ impl Outbox {
     /// # Errors
     /// When the disk fails; then nothing more is shown by [`Outbox::pending`].
     pub async fn barrier(&self) -> Result<(), OutboxError> {
-        let wanted = self.inner.ledger().next - 1;
+        let wanted = self.inner.ledger().last();
         let _turn = self.inner.flushing.lock().await;
-        if self.inner.ledger().durable >= wanted {
+        if self.inner.ledger().shows(wanted) {
             return Ok(());
         }
         let inner = self.inner.clone();
@@ -181,9 +155,9 @@ impl Outbox {
     /// # Errors
     /// As [`Outbox::pending`].
     pub fn pending_after(&self, number: u64, most: usize) -> Result<Vec<(u64, Vec<u8>)>, OutboxError> {
-        let durable = self.inner.ledger().durable;
+        let ledger = *self.inner.ledger();
         let mut entries = self.inner.entries(number + 1, most)?;
-        entries.retain(|(number, _)| *number <= durable);
+        entries.retain(|(number, _)| ledger.shows(*number));
         Ok(entries)
     }
 
@@ -193,7 +167,7 @@ impl Outbox {
     /// When the store cannot be written.
     pub fn ack_up_to(&self, number: u64) -> Result<(), OutboxError> {
         let mut ledger = self.inner.ledger();
-        ledger.side.acknowledged = ledger.side.acknowledged.max(number.min(ledger.next - 1));
+        ledger.acknowledged(number);
         loop {
             let mut entries = self.inner.entries(0, DELETE_BATCH)?;
             entries.retain(|(entry, _)| *entry <= number);
@@ -203,14 +177,13 @@ impl Outbox {
             let keys: Vec<_> = entries.iter().map(|(entry, _)| key(*entry)).collect();
             let keys: Vec<&[u8]> = keys.iter().map(<[u8; 9]>::as_slice).collect();
             self.inner.store.write(&[], &keys)?;
-            ledger.count -= entries.len();
-            ledger.bytes -= entries.iter().map(|(_, entry)| entry.len()).sum::<usize>();
+            ledger.deleted(entries.len(), entries.iter().map(|(_, entry)| entry.len()).sum());
         }
     }
 
     /// How many entries wait, durable or not.
     pub fn len(&self) -> usize {
-        self.inner.ledger().count
+        self.inner.ledger().count()
     }
 
     /// Whether nothing waits.
@@ -220,7 +193,7 @@ impl Outbox {
 
     /// How many bytes wait.
     pub fn bytes(&self) -> usize {
-        self.inner.ledger().bytes
+        self.inner.ledger().bytes()
     }
 }
 
@@ -229,38 +202,23 @@ impl Inner {
         opened: store::Opened,
         side_path: PathBuf,
         bounds: Bounds,
-        kept: bool,
+        kept: Kept,
     ) -> Result<Self, OutboxError> {
-        let side_failed =
-            |tried| move |path: PathBuf| move |source| OutboxError::Side { path, tried, source };
-        let old = Side::read(&side_path).map_err(side_failed("read")(side_path.clone()))?;
-        let side = match old {
-            Some(side) if kept => side,
-            // The store or the side file was lost. The clock helps where both were, and no memory is left.
-            old => Side {
-                epoch: store::unix_ms().max(old.map_or(0, |side| side.epoch) + 1),
-                acknowledged: 0,
-                reserved: 0,
-            },
-        };
-        let mut ledger = Ledger { side, next: 1, durable: 0, count: 0, bytes: 0 };
-        let mut last = 0;
-        loop {
-            let entries = scan(&opened.store, last + 1, DELETE_BATCH)?;
-            let Some((number, _)) = entries.last() else { break };
-            last = *number;
-            ledger.count += entries.len();
-            ledger.bytes += entries.iter().map(|(_, entry)| entry.len()).sum::<usize>();
-        }
-        ledger.next = last.max(side.reserved) + 1;
-        ledger.durable = last;
+        let old = Side::read(&side_path).map_err(|source| OutboxError::Side {
+            path: side_path.clone(),
+            tried: "read",
+            source,
+        })?;
         let (store, set_aside) = (opened.store, opened.set_aside);
-        let epoch = side.epoch;
-        let flushing = tokio::sync::Mutex::default();
-        let inner = Self { store, side_path, bounds, set_aside, epoch, ledger: Mutex::new(ledger), flushing };
+        let ledger = Ledger::open(old, kept, holding(&store)?, store::unix_ms(), bounds);
+        let (epoch, flushing) = (ledger.epoch(), tokio::sync::Mutex::default());
+        let inner = Self { store, side_path, set_aside, epoch, ledger: Mutex::new(ledger), flushing };
         // What survived the process may still lie in the page cache alone.
         inner.store.flush()?;
-        inner.reserve(&mut inner.ledger())?;
+        let mut ledger = inner.ledger();
+        let side = ledger.reservation();
+        inner.reserve(&mut ledger, side)?;
+        drop(ledger);
         Ok(inner)
     }
 
@@ -270,30 +228,40 @@ impl Inner {
     }
 
     fn flush(&self) -> Result<(), OutboxError> {
-        let last = self.ledger().next - 1;
+        let last = self.ledger().last();
         self.store.flush()?;
         let mut ledger = self.ledger();
-        ledger.durable = ledger.durable.max(last);
-        if ledger.side.reserved < ledger.next + BLOCK / 2 {
-            self.reserve(&mut ledger)?;
+        match ledger.flushed(last) {
+            Some(side) => self.reserve(&mut ledger, side),
+            None => Ok(()),
         }
-        Ok(())
     }
 
-    /// Reserves the next block of numbers, on disk before any of them is given.
-    fn reserve(&self, ledger: &mut Ledger) -> Result<(), OutboxError> {
-        let side = Side { reserved: ledger.next + BLOCK, ..ledger.side };
+    /// Reserves numbers, on disk before any of them is given.
+    fn reserve(&self, ledger: &mut Ledger, side: Side) -> Result<(), OutboxError> {
         side.write(&self.side_path).map_err(|source| OutboxError::Side {
             path: self.side_path.clone(),
             tried: "written",
             source,
         })?;
-        ledger.side = side;
+        ledger.reserved(side);
         Ok(())
     }
 
     fn entries(&self, from: u64, most: usize) -> Result<Vec<(u64, Vec<u8>)>, OutboxError> {
         Ok(scan(&self.store, from, most)?)
+    }
+}
+
+/// What a store holds.
+fn holding(store: &SledStore) -> Result<Holding, StoreError> {
+    let mut holding = Holding::default();
+    loop {
+        let entries = scan(store, holding.last + 1, DELETE_BATCH)?;
+        let Some((last, _)) = entries.last() else { return Ok(holding) };
+        holding.last = *last;
+        holding.count += entries.len();
+        holding.bytes += entries.iter().map(|(_, entry)| entry.len()).sum::<usize>();
     }
 }
 

@@ -4,6 +4,8 @@
 //! fails, so do all that follow, and never a hole is left. Where it stands is only ever read from the stream.
 //! Header names follow the NATS binding of CloudEvents 1.0, payloads are the kingdom's own.
 
+pub mod window;
+
 use crate::api::ApiError;
 use crate::connect::{Bus, Cuts};
 use crate::log::{EXPECTED_LAST, READ_PATIENCE, patiently};
@@ -18,9 +20,10 @@ use events::{Event, EventNumber};
 use futures_util::future::join_all;
 use std::collections::VecDeque;
 use tokio::time::Instant;
+use window::{Place, Window, rest};
 
-/// Most events in flight.
-pub const WINDOW: usize = 64;
+pub use window::WINDOW;
+
 /// The media type of the payload.
 const MEDIA_TYPE: &str = "application/msgpack";
 /// How far back the last own message is looked for, behind messages that strangers put into the stream.
@@ -59,13 +62,6 @@ pub struct Publisher {
     bus: Bus,
     /// Where the stream stands; none when that must be read again.
     place: Option<Place>,
-}
-
-/// Where the stream stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Place {
-    sequence: u64,
-    number: EventNumber,
 }
 
 impl Publisher {
@@ -131,26 +127,24 @@ impl Publisher {
         events: &[Event],
         place: Place,
     ) -> Result<(Place, Option<Source>), PublicEventError> {
-        let (mut reached, mut failure) = (place, None);
+        let (mut window, mut failure) = (Window::after(place), None);
         let mut flight: VecDeque<PublishAckFuture> = VecDeque::with_capacity(WINDOW);
         let mut cuts = self.bus.cuts();
-        let mut waiting = events.iter().zip(place.sequence..);
         while failure.is_none() {
-            let next = if flight.len() < WINDOW { waiting.next() } else { None };
-            failure = match next {
-                Some((event, expected_last)) => match self.dispatch(event, expected_last).await? {
+            failure = match window.dispatch(events.len()) {
+                Some(next) => match self.dispatch(&events[next.index], next.expected_last).await? {
                     Ok(ack) => {
                         flight.push_back(ack);
                         None
                     }
                     Err(error) => Some(error),
                 },
-                None if flight.is_empty() => return Ok((reached, None)),
-                None => land(&mut flight, &mut reached, &mut cuts).await,
+                None if flight.is_empty() => return Ok((window.reached(), None)),
+                None => land(&mut flight, &mut window, &mut cuts).await,
             };
         }
         settle(flight, &mut cuts).await;
-        Ok((reached, failure))
+        Ok((window.reached(), failure))
     }
 
     async fn dispatch(
@@ -184,7 +178,7 @@ impl Publisher {
 /// Waits until the oldest in flight is stored; tells why it is not.
 async fn land(
     flight: &mut VecDeque<PublishAckFuture>,
-    reached: &mut Place,
+    window: &mut Window,
     cuts: &mut Cuts,
 ) -> Option<Source> {
     let oldest = flight.pop_front()?.into_future();
@@ -194,12 +188,14 @@ async fn land(
         () = cuts.next() => return Some("the connection was cut".into()),
     };
     match landed {
-        Ok(ack) if ack.sequence == reached.sequence + 1 && !ack.duplicate => {
-            *reached = Place { sequence: ack.sequence, number: reached.number + 1 };
-            None
+        Ok(ack) if window.landed(ack.sequence, ack.duplicate) => None,
+        Ok(ack) => {
+            Some(format!("stored at {} and not after {}", ack.sequence, window.reached().sequence).into())
         }
-        Ok(ack) => Some(format!("stored at {} and not after {}", ack.sequence, reached.sequence).into()),
-        Err(error) => Some(error.into()),
+        Err(error) => {
+            window.lost();
+            Some(error.into())
+        }
     }
 }
 
@@ -211,19 +207,6 @@ async fn settle(flight: VecDeque<PublishAckFuture>, cuts: &mut Cuts) {
         _ = all => {}
         () = cuts.next() => {}
     }
-}
-
-/// The events after the last stored one.
-fn rest(events: &[Event], published: EventNumber) -> Result<&[Event], PublicEventError> {
-    let start = events.partition_point(|event| event.id <= published);
-    let rest = &events[start..];
-    let expected = (published + 1..).zip(rest);
-    for (number, event) in expected {
-        if event.id != number {
-            return Err(PublicEventError::Hole { published: number - 1, given: event.id });
-        }
-    }
-    Ok(rest)
 }
 
 async fn find_place(bus: &Bus) -> Result<Place, PublicEventError> {

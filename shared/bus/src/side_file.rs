@@ -13,7 +13,7 @@ const BODY: usize = LENGTH - 4;
 
 /// What the side file holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Side {
+pub struct Side {
     /// The life of the outbox: raised whenever numbers may have been lost.
     pub epoch: u64,
     /// The last number that was acknowledged, as of the last write of this file.

@@ -4,6 +4,8 @@
 //! heartbeat, a cut, a jump in the consumer's own count) it is thrown away and made anew after the last message
 //! that was delivered. See ADR-13 of the NATS architecture for pull requests.
 
+mod cursor;
+
 use crate::connect::{Bus, Cuts};
 use crate::{headers, retry, stream};
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull};
@@ -14,6 +16,8 @@ use futures_util::future::BoxFuture;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use cursor::{Cursor, Holes, Taken};
 
 /// How often a silent server says that it lives; two that are missing end the consumer.
 pub const HEARTBEAT: Duration = Duration::from_millis(500);
@@ -76,22 +80,11 @@ pub(crate) struct Course {
     pub holes: Holes,
 }
 
-/// What a jump in the stream's sequences means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Holes {
-    /// Lost messages: the stream never forgets and is read whole.
-    Forbidden,
-    /// Nothing: the stream forgets, or only some subjects are read.
-    Natural,
-}
-
 /// A reader of a stream. [`Tail::next`] can be cancelled without losing anything.
 pub struct Tail {
     bus: Bus,
     course: Arc<Course>,
-    last: u64,
-    /// The consumer's own count of what it delivered.
-    delivered: u64,
+    cursor: Cursor,
     state: State,
 }
 
@@ -106,19 +99,12 @@ struct Reading {
     cuts: Cuts,
 }
 
-/// What to do with a message.
-enum Taken {
-    Deliver(Entry),
-    Skip,
-    Reopen,
-}
-
 impl fmt::Debug for Tail {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Tail")
             .field("course", &self.course)
-            .field("last", &self.last)
+            .field("last", &self.cursor.last())
             .finish_non_exhaustive()
     }
 }
@@ -127,13 +113,14 @@ impl Tail {
     /// Follows a stream from the message after sequence `after`.
     pub(crate) fn new(bus: &Bus, course: Course, after: u64) -> Self {
         let course = Arc::new(course);
+        let cursor = Cursor::after(after, course.holes);
         let state = State::Opening(Box::pin(open(bus.clone(), course.clone(), after, Duration::ZERO)));
-        Self { bus: bus.clone(), course, last: after, delivered: 0, state }
+        Self { bus: bus.clone(), course, cursor, state }
     }
 
     /// The sequence of the last message that was delivered.
     pub fn last(&self) -> u64 {
-        self.last
+        self.cursor.last()
     }
 
     /// The next message, whenever it comes.
@@ -154,10 +141,8 @@ impl Tail {
                         message = messages.next() => message,
                         () = cuts.next() => None,
                     };
-                    match self.take(message)? {
-                        Taken::Deliver(entry) => return Ok(entry),
-                        Taken::Skip => {}
-                        Taken::Reopen => self.reopen(),
+                    if let Some(entry) = self.take(message)? {
+                        return Ok(entry);
                     }
                 }
             }
@@ -167,7 +152,7 @@ impl Tail {
     fn opened(&mut self, opened: Result<Reading, TailError>) -> Result<(), TailError> {
         match opened {
             Ok(reading) => {
-                self.delivered = 0;
+                self.cursor.opened();
                 self.state = State::Reading(Box::new(reading));
                 Ok(())
             }
@@ -179,46 +164,47 @@ impl Tail {
     }
 
     fn reopen(&mut self) {
-        let opening = open(self.bus.clone(), self.course.clone(), self.last, retry::jittered(REOPEN_DELAY));
+        let opening = open(self.bus.clone(), self.course.clone(), self.last(), retry::jittered(REOPEN_DELAY));
         self.state = State::Opening(Box::pin(opening));
     }
 
     fn take(
         &mut self,
         message: Option<Result<async_nats::jetstream::Message, pull::MessagesError>>,
-    ) -> Result<Taken, TailError> {
-        let stream = self.course.stream;
+    ) -> Result<Option<Entry>, TailError> {
+        let (stream, last) = (self.course.stream, self.last());
         let message = match message {
             Some(Ok(message)) => message,
             Some(Err(error)) => {
-                tracing::debug!(stream, last = self.last, %error, "tail is made anew");
-                return Ok(Taken::Reopen);
+                tracing::debug!(stream, last, %error, "tail is made anew");
+                self.reopen();
+                return Ok(None);
             }
             None => {
-                tracing::debug!(stream, last = self.last, "tail was cut and is made anew");
-                return Ok(Taken::Reopen);
+                tracing::debug!(stream, last, "tail was cut and is made anew");
+                self.reopen();
+                return Ok(None);
             }
         };
         let Ok(info) = message.info() else {
-            return Ok(Taken::Skip);
+            return Ok(None);
         };
         let (sequence, count, pending) = (info.stream_sequence, info.consumer_sequence, info.pending);
-        if count != self.delivered + 1 {
-            tracing::debug!(stream, last = self.last, "tail missed a message and is made anew");
-            return Ok(Taken::Reopen);
+        match self.cursor.take(sequence, count) {
+            Taken::Deliver => {}
+            Taken::Skip => return Ok(None),
+            Taken::Reopen => {
+                tracing::debug!(stream, last, "tail missed a message and is made anew");
+                self.reopen();
+                return Ok(None);
+            }
+            Taken::Gap => {
+                self.reopen();
+                return Err(TailError::Gap { stream: stream.to_owned(), after: last, found: sequence });
+            }
         }
-        self.delivered = count;
-        if sequence <= self.last {
-            return Ok(Taken::Skip);
-        }
-        if self.course.holes == Holes::Forbidden && sequence != self.last + 1 {
-            let after = self.last;
-            self.reopen();
-            return Err(TailError::Gap { stream: stream.to_owned(), after, found: sequence });
-        }
-        self.last = sequence;
         let message = message.message;
-        Ok(Taken::Deliver(Entry {
+        Ok(Some(Entry {
             sequence,
             payload: message.payload,
             pending,

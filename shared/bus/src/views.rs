@@ -1,6 +1,8 @@
 //! Views: projections under keys, each stamped with the place in the log that it reflects, written by
 //! compare-and-set. A writer that meets a higher stamp has lost its place.
 
+pub mod rule;
+
 use crate::api::{self, ApiError};
 use crate::connect::Bus;
 use crate::log::{READ_PATIENCE, patiently};
@@ -13,6 +15,7 @@ use bytes::Bytes;
 use events::subject::VIEWS_BUCKET;
 use events::view::Stamp;
 use futures_util::StreamExt;
+use rule::{Content, Seen, Standing, Step};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -111,11 +114,14 @@ impl Views {
         let mut backoff = Backoff::default();
         loop {
             let stored = self.stored(key).await.map_err(at(key, tried))?;
-            if stored.as_ref().is_some_and(|stored| is_same(stored, write)) {
-                return Ok(());
-            }
-            check_stamp(key, stored.as_ref(), stamp)?;
-            let revision = stored.map_or(0, |stored| stored.sequence);
+            let standing = stored.as_ref().map(|stored| standing(stored, write));
+            let revision = match rule::step(standing.as_ref(), stamp) {
+                Step::Done => return Ok(()),
+                Step::Superseded(stored) => {
+                    return Err(ViewError::Superseded { key: key.to_owned(), stored });
+                }
+                Step::Write { revision } => revision,
+            };
             match self.attempt(key, write, stamp, revision).await {
                 Ok(_) => return Ok(()),
                 Err(error) if may_repeat(&error) && Instant::now() < deadline => {
@@ -174,7 +180,13 @@ impl Views {
 
     /// Follows one key.
     pub fn watch(&self, key: &str) -> Watch {
-        Watch { views: self.clone(), key: key.to_owned(), tail: None, revision: 0, check: Instant::now() }
+        Watch {
+            views: self.clone(),
+            key: key.to_owned(),
+            tail: None,
+            seen: Seen::default(),
+            check: Instant::now(),
+        }
     }
 }
 
@@ -184,8 +196,8 @@ pub struct Watch {
     views: Views,
     key: String,
     tail: Option<Tail>,
-    /// The revision that was delivered last; 0 before the first.
-    revision: u64,
+    /// What was delivered last.
+    seen: Seen,
     check: Instant,
 }
 
@@ -227,7 +239,7 @@ impl Watch {
     }
 
     fn entry(&mut self, entry: crate::tail::Entry) -> Option<Option<Bytes>> {
-        if entry.sequence <= self.revision {
+        if self.seen.is_ahead_of(entry.sequence) {
             return None;
         }
         let is_marker =
@@ -249,11 +261,11 @@ impl Watch {
         self.check = Instant::now() + WATCH_CHECK;
         let revision = stored.as_ref().map_or(0, |stored| stored.sequence);
         // A revision below the last one means that the bucket was replaced: its tail would wait for ever.
-        if self.tail.is_none() || revision < self.revision {
+        if self.tail.is_none() || self.seen.is_cut_by(revision) {
             let course = Course { stream: VIEWS_STREAM, filters: vec![subject], holes: Holes::Natural };
             self.tail = Some(Tail::new(&self.views.bus, course, revision));
         }
-        if revision == self.revision {
+        if self.seen.is_at(revision) {
             return None;
         }
         self.deliver(revision, stored.and_then(value))
@@ -261,9 +273,8 @@ impl Watch {
 
     /// Delivers a view, or a deletion of what was delivered before.
     fn deliver(&mut self, revision: u64, view: Option<Bytes>) -> Option<Option<Bytes>> {
-        let had_one = self.revision != 0;
-        self.revision = revision;
-        (view.is_some() || had_one).then_some(view)
+        let content = if view.is_some() { Content::View } else { Content::Nothing };
+        self.seen.deliver(revision, content).then_some(view)
     }
 }
 
@@ -288,11 +299,8 @@ fn is_same(stored: &Stored, write: &Write) -> bool {
     }
 }
 
-fn check_stamp(key: &str, stored: Option<&Stored>, stamp: Stamp) -> Result<(), ViewError> {
-    match stored.and_then(stamp_of) {
-        Some(found) if found > stamp => Err(ViewError::Superseded { key: key.to_owned(), stored: found }),
-        Some(_) | None => Ok(()),
-    }
+fn standing(stored: &Stored, write: &Write) -> Standing {
+    Standing { revision: stored.sequence, stamp: stamp_of(stored), is_same: is_same(stored, write) }
 }
 
 /// The stamp of what is stored; none when it cannot be read, and then it may be overwritten.

@@ -27,6 +27,8 @@ pub enum PublishFailure {
     /// No stream takes this subject: the server says that nobody listens.
     NoResponders,
     Refused(Refusal),
+    /// The server says nothing; nothing is stored.
+    Unanswered,
 }
 
 /// The streams of a server or of a cluster.

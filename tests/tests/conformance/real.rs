@@ -4,7 +4,7 @@ use crate::servers::Servers;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::stream::{LastRawMessageErrorKind, RawMessageError};
 use async_nats::jetstream::{self, message::StreamMessage};
-use async_nats::{Client, HeaderMap, Subscriber};
+use async_nats::{Client, HeaderMap, RequestErrorKind, Subscriber};
 use futures_util::{FutureExt, StreamExt};
 use kingdom_tests::wait;
 use serde_json::{Value, json};
@@ -20,6 +20,8 @@ use tokio::time::timeout;
 const STREAM: &str = "CASE";
 /// How long one answer may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// After so long a publish counts as unanswered.
+const SILENCE: Duration = Duration::from_secs(5);
 /// The status of a message by which the server says that nobody listens.
 const NO_RESPONDERS: u16 = 503;
 
@@ -82,7 +84,9 @@ impl Real {
 
     fn found(answer: Result<StreamMessage, RawMessageError>) -> Result<Option<(u64, Message)>, Refusal> {
         match answer {
-            Ok(found) => Ok(Some((found.sequence, read(found.subject.as_str(), &found.headers, &found.payload)))),
+            Ok(found) => {
+                Ok(Some((found.sequence, read(found.subject.as_str(), &found.headers, &found.payload))))
+            }
             Err(error) => match error.kind() {
                 LastRawMessageErrorKind::NoMessageFound => Ok(None),
                 LastRawMessageErrorKind::JetStream(refusal) => Err(Refusal::of(refusal.error_code().0)),
@@ -117,7 +121,8 @@ impl Bus for Real {
     fn state(&mut self, stream: &str) -> Result<State, Refusal> {
         let info = self.call(&format!("STREAM.INFO.{stream}"), &Value::Null)?;
         let number = |name: &str| info["state"][name].as_u64().unwrap();
-        let created: String = info["created"].as_str().unwrap().chars().filter(char::is_ascii_digit).collect();
+        let created: String =
+            info["created"].as_str().unwrap().chars().filter(char::is_ascii_digit).collect();
         Ok(State {
             count: number("messages"),
             first: number("first_seq"),
@@ -128,23 +133,22 @@ impl Bus for Real {
     }
 
     fn read(&mut self, stream: &str, sequence: u64) -> Result<Option<Message>, Refusal> {
-        let context = jetstream::new(self.client.clone());
         let answer = self.runtime.block_on(async {
+            let context = jetstream::new(self.client.clone());
             context.get_stream_no_info(stream).await.unwrap().get_raw_message(sequence).await
         });
         Self::found(answer).map(|found| found.map(|(_, message)| message))
     }
 
     fn read_last(&mut self, stream: &str, subject: &str) -> Result<Option<(u64, Message)>, Refusal> {
-        let context = jetstream::new(self.client.clone());
         Self::found(self.runtime.block_on(async {
+            let context = jetstream::new(self.client.clone());
             context.get_stream_no_info(stream).await.unwrap().get_last_raw_message_by_subject(subject).await
         }))
     }
 
     fn deliver(&mut self, stream: &str, after: u64, filters: &[&str], most: usize) -> Vec<Entry> {
-        let context = jetstream::new(self.client.clone());
-        self.runtime.block_on(deliver(&context, stream, after, filters, most))
+        self.runtime.block_on(deliver(&self.client, stream, after, filters, most))
     }
 
     fn purge(&mut self, stream: &str, before: Option<u64>) -> Result<u64, Refusal> {
@@ -164,7 +168,7 @@ impl Bus for Real {
                 None => client.subscribe(pattern.to_owned()).await,
             };
             let subscriber = subscriber.unwrap();
-            client.flush().await.unwrap();
+            heard_by_server(&client).await;
             (client, subscriber)
         });
         self.subscriptions.push(Some(subscription));
@@ -175,22 +179,21 @@ impl Bus for Real {
         let (client, mut subscriber) = self.subscriptions[subscription].take().unwrap();
         self.runtime.block_on(async {
             subscriber.unsubscribe().await.unwrap();
-            client.flush().await.unwrap();
+            heard_by_server(&client).await;
         });
     }
 
     fn tell(&mut self, subject: &str, payload: &[u8]) {
         self.runtime.block_on(async {
             self.client.publish(subject.to_owned(), payload.to_vec().into()).await.unwrap();
-            self.client.flush().await.unwrap();
+            heard_by_server(&self.client).await;
         });
     }
 
     fn heard(&mut self, subscription: usize) -> Vec<Message> {
         let (client, subscriber) = self.subscriptions[subscription].as_mut().unwrap();
         self.runtime.block_on(async {
-            // The answer to its ping comes behind everything that was on its way.
-            client.flush().await.unwrap();
+            heard_by_server(client).await;
             let mut heard = Vec::new();
             while let Some(Some(message)) = subscriber.next().now_or_never() {
                 heard.push(Message::new(message.subject.as_str(), &[], message.payload));
@@ -201,20 +204,16 @@ impl Bus for Real {
 
     fn has_responders(&mut self, subject: &str) -> bool {
         self.runtime.block_on(async {
-            let mut answers = self.client.subscribe(self.client.new_inbox()).await.unwrap();
             let inbox = self.client.new_inbox();
             let mut statuses = self.client.subscribe(inbox.clone()).await.unwrap();
             self.client.publish_with_reply(subject.to_owned(), inbox, "".into()).await.unwrap();
-            // The server's own word for nobody comes at once, before the answer to a ping.
-            self.client.flush().await.unwrap();
-            let status = statuses.next().now_or_never().flatten();
-            answers.unsubscribe().await.unwrap();
-            status.is_none()
+            heard_by_server(&self.client).await;
+            statuses.next().now_or_never().flatten().is_none()
         })
     }
 
     fn pass(&mut self, ms: u64) {
-        self.runtime.block_on(tokio::time::sleep(Duration::from_millis(ms)));
+        self.runtime.block_on(async { tokio::time::sleep(Duration::from_millis(ms)).await });
     }
 
     fn restart(&mut self) {
@@ -234,6 +233,13 @@ impl Bus for Real {
 
 async fn connect(url: &str) -> Client {
     wait::until("the server greets", async || async_nats::connect(url).await).await
+}
+
+/// The server has taken everything that this connection sent, and what it had for it has arrived: one connection is one
+/// order, both ways.
+async fn heard_by_server(client: &Client) {
+    let answer = client.request("nobody.listens", "".into()).await;
+    assert_eq!(answer.unwrap_err().kind(), RequestErrorKind::NoResponders);
 }
 
 async fn call(client: &Client, operation: &str, body: &Value) -> Result<Value, Refusal> {
@@ -264,15 +270,19 @@ async fn pipeline(client: &Client, messages: &[Message]) -> Vec<Result<Ack, Publ
         let mut headers = HeaderMap::new();
         message.headers.iter().for_each(|(name, value)| headers.insert(name.as_str(), value.as_str()));
         let (subject, reply) = (message.subject.clone(), format!("{inbox}.{index}"));
-        client.publish_with_reply_and_headers(subject, reply, headers, message.payload.clone()).await.unwrap();
+        client
+            .publish_with_reply_and_headers(subject, reply, headers, message.payload.clone())
+            .await
+            .unwrap();
     }
-    let mut outcomes: Vec<Option<_>> = messages.iter().map(|_| None).collect();
+    let mut outcomes: Vec<_> = messages.iter().map(|_| Err(PublishFailure::Unanswered)).collect();
     for _ in messages {
-        let answer = timeout(PATIENCE, answers.next()).await.unwrap().unwrap();
+        let Ok(answer) = timeout(SILENCE, answers.next()).await else { break };
+        let answer = answer.unwrap();
         let index: usize = answer.subject.rsplit('.').next().unwrap().parse().unwrap();
-        outcomes[index] = Some(outcome(&answer));
+        outcomes[index] = outcome(&answer);
     }
-    outcomes.into_iter().map(Option::unwrap).collect()
+    outcomes
 }
 
 fn outcome(answer: &async_nats::Message) -> Result<Ack, PublishFailure> {
@@ -289,13 +299,7 @@ fn outcome(answer: &async_nats::Message) -> Result<Ack, PublishFailure> {
     }
 }
 
-async fn deliver(
-    context: &jetstream::Context,
-    stream: &str,
-    after: u64,
-    filters: &[&str],
-    most: usize,
-) -> Vec<Entry> {
+async fn deliver(client: &Client, stream: &str, after: u64, filters: &[&str], most: usize) -> Vec<Entry> {
     let config = pull::Config {
         deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: after + 1 },
         ack_policy: AckPolicy::None,
@@ -304,6 +308,7 @@ async fn deliver(
         num_replicas: 1,
         ..pull::Config::default()
     };
+    let context = jetstream::new(client.clone());
     let consumer = context.create_consumer_on_stream(config, stream).await.unwrap();
     let mut messages = consumer.fetch().max_messages(most).messages().await.unwrap();
     let mut entries = Vec::new();

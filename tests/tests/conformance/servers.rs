@@ -54,7 +54,11 @@ fn configuration(folder: &Path, first_port: u16, index: u16, count: u16) -> Stri
     let cluster = match count {
         1 => String::new(),
         _ => {
-            format!("cluster {{ name: cases, listen: \"{}\", routes: [{}] }}", between(index), routes.join(", "))
+            format!(
+                "cluster {{ name: cases, listen: \"{}\", routes: [{}] }}",
+                between(index),
+                routes.join(", ")
+            )
         }
     };
     format!(

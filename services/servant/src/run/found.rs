@@ -1,10 +1,8 @@
 //! Finding at the start what ran before: from the instance table, the folders of instances, and the holders that live.
 
 use super::shell::Shell;
-use crate::holder::words::State;
 use crate::keeper::{self, Found, InstanceFolder, Seen};
-use crate::memory::Row;
-use crate::reconcile::input::Reported;
+use crate::memory::{Held, Row};
 use crate::reconcile::{Adopted, Input};
 use crate::spec::Spec;
 use anyhow::{Context, Result};
@@ -79,20 +77,9 @@ fn spec_of(folder: &InstanceFolder, row: &Row, adopted: &Adopted) -> Spec {
 }
 
 fn adopted(row: &Row, found: &Found) -> Adopted {
-    let (state, is_held) = match found {
+    match found {
         // What is recorded to run is taken to run until its holder is heard, or is gone.
-        Found::Held(state) | Found::Unknown(state) => (state, true),
-        Found::Unheld(state) => (state, false),
-    };
-    match state {
-        State { exit: Some(exit), .. } => {
-            let is_reported = if row.exited_run >= exit.run { Reported::Yes } else { Reported::No };
-            Adopted::Exited { exit: exit.clone(), is_reported }
-        }
-        State { run: Some(run), exit: None } if is_held => {
-            let is_reported = if row.started_pid == Some(run.pid) { Reported::Yes } else { Reported::No };
-            Adopted::Running { pid: run.pid, is_reported }
-        }
-        State { .. } => Adopted::Idle,
+        Found::Held(state) | Found::Unknown(state) => row.adopted(state, Held::Yes),
+        Found::Unheld(state) => row.adopted(state, Held::No),
     }
 }

@@ -68,25 +68,9 @@ impl Shell {
         });
     }
 
-    /// What was reported is not reported again after a restart.
     fn remember(&mut self, telling: &Telling) -> Result<()> {
-        match &telling.news {
-            InstanceNews::Started(news) => {
-                self.memory.change(news.instance, |row| row.started_pid = Some(news.pid))?
-            }
-            InstanceNews::Exited(news) => {
-                let run = telling.exited_run.unwrap_or_default();
-                self.memory.change(news.instance, |row| row.exited_run = run)?;
-            }
-            InstanceNews::Looping(news) => self.memory.change(news.instance, |row| row.looping = true)?,
-            InstanceNews::Steady(news) => self.memory.change(news.instance, |row| row.looping = false)?,
-            InstanceNews::Ready(_)
-            | InstanceNews::Unhealthy(_)
-            | InstanceNews::Failed(_)
-            | InstanceNews::PortTaken(_)
-            | InstanceNews::Stopped(_) => {}
-        }
-        Ok(())
+        let (news, run) = (&telling.news, telling.exited_run);
+        Ok(self.memory.change(news.instance(), |row| row.remember(news, run))?)
     }
 
     fn prepare(&mut self, spec: Spec, inputs: &mut VecDeque<Input>) {

@@ -4,7 +4,7 @@ use super::preparing::{Prepared, Preparing};
 use super::{AtEnd, Servant};
 use crate::holder::words::{Exit, Said, State, Told};
 use crate::keeper::{Heard, HeardWhat, Keeper};
-use crate::memory::Memory;
+use crate::memory::{Memory, Standing};
 use crate::reconcile::{Action, Input, Moment, Reconciler, Settings, StartTrouble};
 use crate::release::{self, Preparer};
 use crate::reports::Reports;
@@ -147,22 +147,20 @@ impl Shell {
     /// A whole assignment that is newer than the last one: kept, then acted on.
     pub(super) async fn assigned(&mut self, assignment: Stamped<Assignment>) -> Result<()> {
         let (whole, broken) = specs(&assignment.view);
-        let is_new = match self.memory.assignment() {
-            Some(last) if last.stamp > assignment.stamp => {
-                tracing::warn!(
-                    stamp = ?assignment.stamp,
-                    last = ?last.stamp,
-                    table = %self.folder.join("table").display(),
-                    "an older assignment is refused; if the King's data was deleted on purpose, stop this servant, delete \
-                     the folder `table` and start it again: what runs is found by its folders"
-                );
-                return Ok(());
-            }
-            Some(last) => last.stamp < assignment.stamp,
-            None => true,
-        };
+        let last = self.memory.assignment().map(|last| last.stamp);
+        let standing = Standing::of(assignment.stamp, last);
+        if standing == Standing::Older {
+            tracing::warn!(
+                stamp = ?assignment.stamp,
+                ?last,
+                table = %self.folder.join("table").display(),
+                "an older assignment is refused; if the King's data was deleted on purpose, stop this servant, delete \
+                 the folder `table` and start it again: what runs is found by its folders"
+            );
+            return Ok(());
+        }
         let stopping = assignment.view.stopping.clone();
-        if is_new {
+        if standing == Standing::Newer {
             self.memory.assign(assignment, &whole).await?;
         }
         self.stop_unknown(&stopping).await?;

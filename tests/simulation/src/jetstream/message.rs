@@ -69,7 +69,7 @@ impl Refusal {
 pub mod code {
     pub const NO_MESSAGE: u64 = 10037;
     pub const MESSAGE_TOO_LARGE: u64 = 10054;
-    pub const PURGE_DENIED: u64 = 10123;
+    pub const PURGE_DENIED: u64 = 10110;
     pub const DELETE_DENIED: u64 = 10057;
     pub const NAME_IN_USE: u64 = 10058;
     pub const STREAM_NOT_FOUND: u64 = 10059;
