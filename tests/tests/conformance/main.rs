@@ -29,12 +29,13 @@ fn conforms(replicas: Replicas) {
     let mut real = Real::new(Servers::start(replicas, ports.nats()));
     let mut failed = Vec::new();
     for case in cases() {
-        println!("{} with {replicas:?}", case.name);
         real.begin_anew();
+        let began = std::time::Instant::now();
         let bus: &mut dyn Bus = &mut real;
         if catch_unwind(AssertUnwindSafe(|| (case.run)(bus))).is_err() {
             failed.push(case.name);
         }
+        println!("{} with {replicas:?}: {:?}", case.name, began.elapsed());
     }
     assert_eq!(failed, [""; 0], "cases in which {replicas:?} real servers behave otherwise");
 }
