@@ -19,7 +19,7 @@ use tokio::time::timeout;
 /// The stream of the cases.
 const STREAM: &str = "CASE";
 /// How long one answer may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// After so long a publish counts as unanswered.
 const SILENCE: Duration = Duration::from_secs(5);
 /// The status of a message by which the server says that nobody listens.

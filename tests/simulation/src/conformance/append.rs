@@ -16,7 +16,11 @@ list![
     one_of_two_rivals_wins,
     right_guesses_are_stored_in_order,
     after_a_wrong_guess_all_that_rest_on_it_fail,
-    the_last_id_is_a_fence_too,
+    a_right_last_id_stores,
+    a_wrong_last_id_is_refused,
+    after_a_wrong_last_id_a_right_one_stores,
+    a_message_follows_one_in_flight_by_its_id,
+    a_message_behind_one_that_lost_its_place_fails,
     another_streams_name_is_refused,
     a_large_message_is_refused,
     a_full_stream_keeps_the_old,
@@ -24,6 +28,8 @@ list![
     a_subject_of_no_stream_has_no_responders,
     a_fence_holds_after_a_purge,
 ];
+
+const LAST_ID: &str = "Nats-Expected-Last-Msg-Id";
 
 fn the_first_message_has_sequence_1(bus: &mut dyn Bus) {
     made(bus, &log());
@@ -107,11 +113,47 @@ fn after_a_wrong_guess_all_that_rest_on_it_fail(bus: &mut dyn Bus) {
     assert_eq!((count(bus), last(bus)), (3, 3));
 }
 
-fn the_last_id_is_a_fence_too(bus: &mut dyn Bus) {
+fn a_right_last_id_stores(bus: &mut dyn Bus) {
     made(bus, &log());
     stored(bus, &message(&[(ID, "a")], "a"), 1);
-    refused(bus, &message(&[("Nats-Expected-Last-Msg-Id", "z")], "b"), code::WRONG_LAST_ID);
-    stored(bus, &message(&[("Nats-Expected-Last-Msg-Id", "a")], "b"), 2);
+    stored(bus, &message(&[(LAST_ID, "a"), (ID, "b")], "b"), 2);
+    stored(bus, &message(&[(LAST_ID, "b"), (FENCE, "2")], "c"), 3);
+}
+
+fn a_wrong_last_id_is_refused(bus: &mut dyn Bus) {
+    made(bus, &log());
+    stored(bus, &message(&[(ID, "a")], "a"), 1);
+    refused(bus, &message(&[(LAST_ID, "z")], "b"), code::WRONG_LAST_ID);
+    assert_eq!(count(bus), 1);
+    stored(bus, &message(&[], "b"), 2);
+}
+
+fn after_a_wrong_last_id_a_right_one_stores(bus: &mut dyn Bus) {
+    made(bus, &log());
+    stored(bus, &message(&[(ID, "a")], "a"), 1);
+    refused(bus, &message(&[(LAST_ID, "z")], "b"), code::WRONG_LAST_ID);
+    stored(bus, &message(&[(LAST_ID, "a")], "b"), 2);
+}
+
+/// Two in flight: the second names the first by place and by id.
+fn a_message_follows_one_in_flight_by_its_id(bus: &mut dyn Bus) {
+    made(bus, &log());
+    let first = message(&[(ID, "a"), (FENCE, "0")], "a");
+    let second = message(&[(ID, "b"), (FENCE, "1"), (LAST_ID, "a")], "b");
+    let places: Vec<_> =
+        bus.pipeline(&[first, second]).into_iter().map(|answer| answer.map(|ack| ack.sequence)).collect();
+    assert_eq!(places, [Ok(1), Ok(2)]);
+}
+
+/// A rival took the place of the first: the second has the right place all the same, and must not be stored.
+fn a_message_behind_one_that_lost_its_place_fails(bus: &mut dyn Bus) {
+    made(bus, &log());
+    stored(bus, &message(&[(ID, "rival"), (FENCE, "0")], "rival"), 1);
+    let first = message(&[(ID, "a"), (FENCE, "0")], "a");
+    let second = message(&[(ID, "b"), (FENCE, "1"), (LAST_ID, "a")], "b");
+    let answers = bus.pipeline(&[first, second]);
+    assert!(answers.iter().all(Result::is_err), "{answers:?}");
+    assert_eq!(count(bus), 1);
 }
 
 fn another_streams_name_is_refused(bus: &mut dyn Bus) {

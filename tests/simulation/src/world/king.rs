@@ -1,0 +1,487 @@
+//! A King: it follows the log, and writes while it holds the lease and nobody has taken its place.
+//!
+//! Real are the fold, the commit loop, the appending, the rules of views and public events, and how commands and reports
+//! are read. The shell around them is this simulation's.
+
+mod appender;
+mod journal;
+mod lease;
+mod publisher;
+mod views;
+mod writer;
+
+use super::net::{MS, Micros, Net, SECOND};
+use super::packet::{Ask, Came, Failure, Node, Reply, Timer};
+use super::tail::{REQUEST, Read, Tail};
+use crate::coverage::Sight;
+use crate::jetstream::Entry;
+use appender::{Appender, Outcome};
+use bus::tail::Holes;
+use events::subject::LOG_STREAM;
+use events::{Event, KingId, Timestamp};
+use journal::Journal;
+use king::election::Fold;
+use king::writer::Machine;
+use lease::{Lease, Wish};
+use realm::{Candidate, Context, Input};
+use std::sync::Arc;
+use uuid::Uuid;
+use writer::Writer;
+
+/// When virtual time begins, on a wall clock: milliseconds since 1970.
+pub const BEGINNING: u64 = 1_790_000_000_000;
+/// How often work that is left over is continued.
+const TICK: Micros = SECOND;
+/// Before something that failed is tried again.
+const RETRY: Micros = 250 * MS;
+
+/// What [`Timer::Again`] is for.
+mod again {
+    pub const APPEND: u64 = 1;
+    pub const VIEWS: u64 = 2;
+    pub const PUBLISH: u64 = 3;
+    pub const ELECT: u64 = 4;
+    pub const CHECK: u64 = 5;
+}
+
+/// A King's host: its disk and its clock, and the process while it runs.
+pub struct King {
+    node: Node,
+    pub journal: Journal,
+    /// How far its wall clock is off, in milliseconds.
+    pub clock_ms: i64,
+    life: Option<Box<Life>>,
+}
+
+/// A running King.
+struct Life {
+    node: Node,
+    id: KingId,
+    fold: Fold,
+    /// Every confirmed event.
+    events: Vec<Event>,
+    tail: Option<Tail>,
+    lease: Lease,
+    role: Role,
+    clock_ms: i64,
+    /// Whether it stood still since it last heard of the log.
+    was_paused: bool,
+}
+
+enum Role {
+    /// Asks the stream for the last commit of its journal.
+    Checking(u64),
+    Backup,
+    Electing(Election),
+    Writing(Box<Writer>),
+    /// The log is not what it was: it goes on no more.
+    Stopped,
+}
+
+/// A try to take over.
+struct Election {
+    /// The end of the log that has to be read first.
+    end: Option<u64>,
+    measuring: Option<u64>,
+    appender: Option<Appender>,
+}
+
+impl King {
+    /// A host that was never started.
+    pub fn new(node: Node) -> Self {
+        Self { node, journal: Journal::default(), clock_ms: 0, life: None }
+    }
+
+    /// Something came.
+    pub fn came(&mut self, net: &mut Net, came: Came) {
+        if matches!(came, Came::Booted) {
+            self.life = Some(Box::new(Life::boot(net, self.node, &mut self.journal)));
+        }
+        if let Some(life) = &mut self.life {
+            life.clock_ms = self.clock_ms;
+            life.came(net, &mut self.journal, came);
+        }
+    }
+
+    /// The process died.
+    pub fn died(&mut self, net: &mut Net) {
+        if let Some(life) = self.life.take() {
+            if let Role::Writing(writer) = &life.role
+                && writer.is_unresolved()
+            {
+                net.saw(Sight::DiedUnresolved);
+            }
+            self.journal.crashed(&mut net.random);
+        }
+    }
+
+    /// It stood still.
+    pub fn paused(&mut self) {
+        if let Some(life) = &mut self.life {
+            life.was_paused = true;
+        }
+    }
+
+    /// Whether it has ended for good because the log is not what it was.
+    pub fn is_stopped(&self) -> bool {
+        self.life.as_ref().is_some_and(|life| matches!(life.role, Role::Stopped))
+    }
+
+    /// Whether it writes and has nothing to do.
+    pub fn is_idle_writer(&self) -> bool {
+        self.life.as_ref().is_some_and(|life| match &life.role {
+            Role::Writing(writer) => writer.is_idle(),
+            Role::Checking(_) | Role::Backup | Role::Electing(_) | Role::Stopped => false,
+        })
+    }
+
+    /// The last event that it has confirmed.
+    pub fn last(&self) -> u64 {
+        self.life.as_ref().map_or(0, |life| life.fold.state.last)
+    }
+
+    /// Up to which commit it has read, alive or by its journal.
+    pub fn sequence(&self) -> u64 {
+        self.life.as_ref().map_or(0, |life| life.fold.sequence).max(self.journal.last())
+    }
+}
+
+impl Life {
+    fn boot(net: &mut Net, node: Node, journal: &mut Journal) -> Self {
+        let id = KingId(Uuid::from_u128(net.random.wide()));
+        net.judge.is_king(node, id);
+        let mut fold = Fold::empty();
+        let events = journal.replay(net, &mut fold);
+        net.judge.confirmed(node, &fold.state);
+        net.wake(node, TICK, Timer::Tick);
+        let lease = Lease::new(net, node);
+        let role = Role::Checking(0);
+        Self { node, id, fold, events, tail: None, lease, role, clock_ms: 0, was_paused: false }
+    }
+
+    fn came(&mut self, net: &mut Net, journal: &mut Journal, came: Came) {
+        match came {
+            Came::Booted => {}
+            Came::Connected => self.connected(net),
+            Came::Cut => self.cut(net),
+            Came::Done { call, result } => self.done(net, journal, call, result),
+            Came::Heard { message, asker } => {
+                if let Role::Writing(writer) = &mut self.role {
+                    writer.heard(message, asker);
+                }
+            }
+            Came::Entry { consumer, entry } => self.entry(net, journal, consumer, entry),
+            Came::Silent { consumer } => self.silent(net, consumer),
+            Came::Timer(timer) => self.timer(net, journal, timer),
+        }
+        self.go_on(net, journal);
+    }
+
+    fn connected(&mut self, net: &mut Net) {
+        match self.role {
+            Role::Checking(_) => self.check(net),
+            Role::Backup | Role::Electing(_) | Role::Writing(_) | Role::Stopped => {}
+        }
+    }
+
+    /// The journal has to agree with the stream before anything goes on.
+    fn check(&mut self, net: &mut Net) {
+        let sequence = self.fold.sequence;
+        if sequence == 0 {
+            return self.follow(net);
+        }
+        self.role = Role::Checking(net.ask(self.node, Ask::Read { stream: LOG_STREAM, sequence }, REQUEST));
+    }
+
+    fn checked(&mut self, net: &mut Net, result: Result<Reply, Failure>) {
+        match result {
+            Ok(Reply::Found(Some((_, message)))) if events::Digest::of(&message.payload) == self.fold.hash => {
+                self.follow(net);
+            }
+            Ok(_) => self.stop(net, "the log does not hold the last commit of the journal"),
+            Err(_) => net.wake(self.node, RETRY, Timer::Again(again::CHECK)),
+        }
+    }
+
+    fn follow(&mut self, net: &mut Net) {
+        self.role = Role::Backup;
+        let after = self.fold.sequence;
+        self.tail = Some(Tail::open(net, self.node, LOG_STREAM, Vec::new(), Holes::Forbidden, after));
+    }
+
+    /// The log is not what it was: nothing is appended any more.
+    fn stop(&mut self, net: &mut Net, why: &str) {
+        net.note(self.node, || format!("stops: {why}"));
+        net.judge.retires(self.node);
+        self.tail = None;
+        self.role = Role::Stopped;
+    }
+
+    fn cut(&mut self, net: &mut Net) {
+        self.lease.cut();
+        if let Some(tail) = &mut self.tail {
+            tail.cut(net);
+        }
+        if let Role::Writing(writer) = &mut self.role {
+            writer.inbox.cut(net);
+        }
+    }
+
+    fn silent(&mut self, net: &mut Net, consumer: u64) {
+        if let Some(tail) = &mut self.tail {
+            tail.silent(net, consumer);
+        }
+        if let Role::Writing(writer) = &mut self.role {
+            writer.inbox.silent(net, consumer);
+        }
+    }
+
+    fn entry(&mut self, net: &mut Net, journal: &mut Journal, consumer: u64, entry: Entry) {
+        if let Role::Writing(writer) = &mut self.role {
+            if let Read::Next(entry) = writer.inbox.entry(net, consumer, entry) {
+                writer.queued(entry);
+            }
+            return;
+        }
+        let Some(tail) = &mut self.tail else { return };
+        match tail.entry(net, consumer, entry) {
+            Read::Next(entry) => self.fold(net, journal, &entry),
+            Read::Nothing => {}
+            Read::Lost => self.stop(net, "the log lost commits"),
+        }
+    }
+
+    fn fold(&mut self, net: &mut Net, journal: &mut Journal, entry: &Entry) {
+        let payload = &entry.message.payload;
+        match self.fold.take(entry.sequence, payload) {
+            Ok(commit) => {
+                self.events.extend(commit.events);
+                journal.push(entry.sequence, payload.clone());
+                net.judge.confirmed(self.node, &self.fold.state);
+            }
+            Err(error) => self.stop(net, &error.to_string()),
+        }
+    }
+
+    fn timer(&mut self, net: &mut Net, journal: &mut Journal, timer: Timer) {
+        match timer {
+            Timer::Tick => {
+                net.wake(self.node, TICK, Timer::Tick);
+                journal.flush();
+                if let Role::Writing(writer) = &mut self.role {
+                    writer.tick();
+                }
+            }
+            Timer::Lease => self.lease_time(net),
+            Timer::Reopen => {
+                if let Some(tail) = &mut self.tail {
+                    tail.reopened(net);
+                }
+                if let Role::Writing(writer) = &mut self.role {
+                    writer.inbox.reopened(net);
+                }
+            }
+            Timer::Again(again::CHECK) => self.connected(net),
+            Timer::Again(again::ELECT) => {
+                if let Role::Electing(Election { end: None, .. }) = &self.role {
+                    self.elect(net);
+                }
+            }
+            Timer::Again(what) => self.try_again(net, what),
+            Timer::Beat | Timer::Look | Timer::Ready(_) => {}
+        }
+    }
+
+    fn try_again(&mut self, net: &mut Net, what: u64) {
+        match (&mut self.role, what) {
+            (Role::Electing(Election { appender: Some(appender), .. }), again::APPEND) => appender.again(net),
+            (Role::Writing(writer), again::APPEND) => writer.append_again(net),
+            (Role::Writing(writer), again::VIEWS) => writer.views.go_on(net, &self.fold.state),
+            (Role::Writing(writer), again::PUBLISH) => writer.publisher.begin(net),
+            (Role::Checking(_) | Role::Backup | Role::Electing(_) | Role::Writing(_) | Role::Stopped, _) => {}
+        }
+    }
+
+    fn lease_time(&mut self, net: &mut Net) {
+        match self.role {
+            Role::Backup | Role::Electing(_) => self.lease.look(net),
+            Role::Writing(_) => self.lease.renew(net),
+            Role::Checking(_) | Role::Stopped => self.lease.rest(net),
+        }
+    }
+
+    fn done(&mut self, net: &mut Net, journal: &mut Journal, call: u64, result: Result<Reply, Failure>) {
+        if self.lease.asked(call) {
+            if self.lease.done(net, result) == Wish::Elect && matches!(self.role, Role::Backup) {
+                self.elect(net);
+            }
+            return;
+        }
+        if let Some(tail) = &mut self.tail
+            && tail.asked(call)
+        {
+            if let Read::Lost = tail.done(net, call, &result) {
+                self.stop(net, "the log is shorter than what was read from it");
+            }
+            return;
+        }
+        match &mut self.role {
+            Role::Checking(asked) if *asked == call => self.checked(net, result),
+            Role::Electing(election) if election.measuring == Some(call) => self.measured(net, result),
+            Role::Electing(Election { appender: Some(appender), .. }) => {
+                let outcome = appender.done(net, call, &result);
+                self.elected(net, journal, outcome);
+            }
+            Role::Writing(_) => self.written(net, journal, call, result),
+            Role::Checking(_) | Role::Backup | Role::Electing(_) | Role::Stopped => {}
+        }
+    }
+
+    fn elect(&mut self, net: &mut Net) {
+        net.note(self.node, || "wants to take over".to_owned());
+        let measuring = Some(net.ask(self.node, Ask::State { stream: LOG_STREAM }, REQUEST));
+        self.role = Role::Electing(Election { end: None, measuring, appender: None });
+    }
+
+    fn measured(&mut self, net: &mut Net, result: Result<Reply, Failure>) {
+        let Role::Electing(election) = &mut self.role else { return };
+        election.measuring = None;
+        match result {
+            Ok(Reply::State(state)) => election.end = Some(state.last),
+            Ok(_) | Err(_) => net.wake(self.node, RETRY, Timer::Again(again::ELECT)),
+        }
+    }
+
+    /// What follows from where everything stands.
+    fn go_on(&mut self, net: &mut Net, journal: &mut Journal) {
+        self.stand_for_election(net);
+        let context = Clock { clock_ms: self.clock_ms };
+        if let Role::Writing(writer) = &mut self.role {
+            writer.go_on(net, &context, &self.events, &self.fold.state);
+        }
+        self.confirm(net, journal);
+    }
+
+    fn stand_for_election(&mut self, net: &mut Net) {
+        let Role::Electing(election) = &mut self.role else { return };
+        let is_read = election.end.is_some_and(|end| self.fold.sequence >= end);
+        if !is_read || election.appender.is_some() {
+            return;
+        }
+        let fold = &self.fold;
+        let mut machine: Machine<()> = Machine::new(fold.state.clone(), fold.sequence, fold.hash);
+        let context = Clock { clock_ms: self.clock_ms }.context(net);
+        machine.take(&Input::Election(Candidate::from(self.id)), &context);
+        let append = machine.flush().expect("an election is an event, and nothing is in flight");
+        let mut appender = Appender::new(self.node, append);
+        appender.attempt(net);
+        appender.begin_to_settle();
+        election.appender = Some(appender);
+    }
+
+    fn elected(&mut self, net: &mut Net, journal: &mut Journal, outcome: Outcome) {
+        let Role::Electing(Election { appender: Some(appender), .. }) = &self.role else { return };
+        match outcome {
+            Outcome::Open => {}
+            Outcome::Stored(sequence) => {
+                let payload = appender.append.payload.clone();
+                self.reign(net, journal, sequence, payload);
+            }
+            // What the other wrote comes by the tail; the lease says who tries next.
+            Outcome::Deposed => self.role = Role::Backup,
+            Outcome::Shorter => self.stop(net, "the log is shorter than what was read from it"),
+            Outcome::Refused => {
+                net.saw(Sight::LogFull);
+                self.role = Role::Backup;
+            }
+        }
+    }
+
+    fn reign(&mut self, net: &mut Net, journal: &mut Journal, sequence: u64, payload: bytes::Bytes) {
+        self.tail = None;
+        if sequence > self.fold.sequence {
+            match self.fold.take(sequence, &payload) {
+                Ok(commit) => {
+                    self.events.extend(commit.events);
+                    journal.push(sequence, payload);
+                }
+                Err(error) => return self.stop(net, &error.to_string()),
+            }
+        }
+        net.judge.confirmed(self.node, &self.fold.state);
+        let epoch = self.fold.state.epoch;
+        net.note(self.node, || format!("writes in epoch {epoch} after commit {sequence}"));
+        if net.judge.reigns(self.node, epoch) {
+            net.saw(Sight::TwoReigned);
+        }
+        self.was_paused = false;
+        self.role = Role::Writing(Box::new(Writer::new(net, self.node, &self.fold)));
+    }
+
+    fn written(&mut self, net: &mut Net, journal: &mut Journal, call: u64, result: Result<Reply, Failure>) {
+        let Role::Writing(writer) = &mut self.role else { return };
+        writer.inbox.done(net, call, &result);
+        let is_superseded = writer.views.done(net, &self.fold.state, call, &result);
+        writer.publisher.done(net, call, &result);
+        let outcome = writer.landed(net, call, &result);
+        self.confirm(net, journal);
+        match outcome {
+            Outcome::Open | Outcome::Stored(_) if is_superseded => {
+                net.saw(Sight::ViewSuperseded);
+                self.step_down(net);
+            }
+            Outcome::Open | Outcome::Stored(_) => {}
+            Outcome::Deposed => {
+                net.saw(Sight::StaleRefused);
+                if self.was_paused {
+                    net.saw(Sight::PausedDeposed);
+                }
+                self.step_down(net);
+            }
+            Outcome::Shorter => self.stop(net, "the log is shorter than what was read from it"),
+            Outcome::Refused => {
+                net.saw(Sight::LogFull);
+                self.step_down(net);
+            }
+        }
+    }
+
+    /// What is stored may be seen: first here, then by whoever waits.
+    fn confirm(&mut self, net: &mut Net, journal: &mut Journal) {
+        let Role::Writing(writer) = &mut self.role else { return };
+        while let Some((stored, append)) = writer.take_stored() {
+            let events: Arc<[Event]> = stored.events.clone();
+            let keys = king::kingdom::advance(&mut self.fold.state, &events, stored.inbox);
+            self.fold.sequence = stored.sequence;
+            self.fold.hash = append.hash;
+            self.events.extend(events.iter().cloned());
+            journal.push(stored.sequence, append.payload);
+            net.judge.confirmed(self.node, &self.fold.state);
+            writer.confirmed(net, stored.waiting, keys);
+        }
+        writer.views.go_on(net, &self.fold.state);
+        writer.publisher.go_on(net, &self.events);
+    }
+
+    fn step_down(&mut self, net: &mut Net) {
+        net.note(self.node, || "steps down".to_owned());
+        net.judge.retires(self.node);
+        if let Role::Writing(writer) = &mut self.role {
+            writer.end(net);
+        }
+        self.lease.lost();
+        self.follow(net);
+    }
+}
+
+/// A King's wall clock.
+struct Clock {
+    clock_ms: i64,
+}
+
+impl Clock {
+    fn context(&self, net: &mut Net) -> Context {
+        let wall = BEGINNING + net.ms();
+        Context { at: Timestamp(wall.saturating_add_signed(self.clock_ms)), entropy: net.random.wide() }
+    }
+}
