@@ -95,6 +95,16 @@ pub struct Append {
     pub follows: Option<Digest>,
 }
 
+impl Append {
+    /// The headers that fence it.
+    pub fn headers(&self) -> Vec<(&'static str, String)> {
+        let mut headers =
+            vec![(EXPECTED_LAST, self.expected_last.to_string()), (HEADER_ID, self.hash.to_string())];
+        headers.extend(self.follows.map(|follows| (EXPECTED_LAST_ID, follows.to_string())));
+        headers
+    }
+}
+
 /// What the first attempt to append came to.
 #[derive(Debug)]
 pub struct Attempted {
@@ -136,10 +146,8 @@ impl Log {
         if append.payload.len() > COMMIT_BYTES {
             return Attempted { attempt: Attempt::Refused, error: None };
         }
-        let (expected, hash) = (append.expected_last.to_string(), append.hash.to_string());
-        let follows = append.follows.map(|follows| follows.to_string());
-        let mut headers = vec![(EXPECTED_LAST, expected.as_str()), (HEADER_ID, hash.as_str())];
-        headers.extend(follows.as_deref().map(|follows| (EXPECTED_LAST_ID, follows)));
+        let headers = append.headers();
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         match api::publish(&self.bus, LOG_SUBJECT, &headers, append.payload.clone()).await {
             Ok(stored) => Attempted { attempt: Attempt::Stored(stored.sequence), error: None },
             Err(error) => Attempted { attempt: judge(&error), error: Some(error) },
@@ -239,7 +247,7 @@ impl Log {
 }
 
 /// What a failed attempt means for the commit.
-fn judge(error: &ApiError) -> Attempt {
+pub fn judge(error: &ApiError) -> Attempt {
     let overtaken = [ErrorCode::STREAM_WRONG_LAST_SEQUENCE, ErrorCode::STREAM_WRONG_LAST_MESSAGE_ID];
     if overtaken.iter().any(|code| error.has_code(*code)) {
         Attempt::Overtaken

@@ -8,7 +8,6 @@ mod hosts;
 mod told;
 
 pub use hosts::Process;
-pub use log::Place;
 
 use crate::jetstream::{JetStream, Message};
 use crate::world::net::Micros;
@@ -30,7 +29,7 @@ pub struct Violation {
 pub struct Judge {
     names: Vec<String>,
     violation: Option<Violation>,
-    pub log: LogJudge,
+    pub(crate) log: LogJudge,
     hosts: hosts::HostsJudge,
     told: told::ToldJudge,
     views: BTreeMap<String, events::view::Stamp>,

@@ -72,8 +72,8 @@ impl Real {
         self.runtime.block_on(call(&self.client, operation, body))
     }
 
-    /// A stream has a leader that answers and takes messages again.
-    fn until_led(&self, stream: &str) {
+    /// A stream has a leader that answers.
+    fn wait_for_leader(&self, stream: &str) {
         self.runtime.block_on(wait::until("the stream is led", async || {
             let info = call(&self.client, &format!("STREAM.INFO.{stream}"), &Value::Null).await;
             let info = info.map_err(|refusal| format!("{refusal:?}"))?;
@@ -220,13 +220,17 @@ impl Bus for Real {
         self.servers.restart();
         self.client = self.runtime.block_on(connect(&self.servers.url()));
         self.until_it_works();
-        self.until_led(STREAM);
+        self.wait_for_leader(STREAM);
+    }
+
+    fn until_led(&mut self, stream: &str) {
+        self.wait_for_leader(stream);
     }
 
     fn change_leader(&mut self, stream: &str) {
         if self.servers.replicas == Replicas::Three {
             self.call(&format!("STREAM.LEADER.STEPDOWN.{stream}"), &Value::Null).unwrap();
-            self.until_led(stream);
+            self.wait_for_leader(stream);
         }
     }
 }

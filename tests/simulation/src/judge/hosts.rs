@@ -26,7 +26,7 @@ impl Judge {
         let stamp = assignment.stamp;
         let before = self.hosts.acted.insert(node, stamp);
         self.require(before.is_none_or(|before| before <= stamp), "a servant's assignments never go back", || {
-            format!("{} went from {before:?} to {stamp:?}", self.names[node])
+            format!("servant {node} went from {before:?} to {stamp:?}")
         });
         self.require(on_disk == Some(stamp), "an assignment is stored before it is acted on", || {
             format!("{stamp:?} is acted on; {on_disk:?} is on the disk")

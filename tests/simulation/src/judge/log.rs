@@ -13,18 +13,12 @@ use realm::project::ViewKey;
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
-/// The end of the log.
-#[derive(Clone, Debug, Default)]
-pub struct Place {
-    pub sequence: u64,
-    pub event: EventNumber,
-}
-
 /// The judge's own fold of the log.
 pub struct LogJudge {
     pub state: State,
     pub sequence: u64,
     hash: Digest,
+    payloads: Vec<bytes::Bytes>,
     events: Vec<Event>,
     /// The state after each commit, by its last event.
     states: BTreeMap<EventNumber, State>,
@@ -43,6 +37,7 @@ impl Default for LogJudge {
             state: State::default(),
             sequence: 0,
             hash: Digest::ZERO,
+            payloads: Vec::new(),
             events: Vec::new(),
             states: BTreeMap::from([(0, State::default())]),
             outcomes: BTreeMap::new(),
@@ -81,6 +76,12 @@ impl LogJudge {
 }
 
 impl Judge {
+    /// Whether these are the bytes of a commit.
+    pub fn has_stored(&self, sequence: u64, payload: &bytes::Bytes) -> bool {
+        let index = sequence.checked_sub(1).and_then(|index| usize::try_from(index).ok());
+        index.and_then(|index| self.log.payloads.get(index)) == Some(payload)
+    }
+
     /// Which King a process is, from its start on.
     pub fn is_king(&mut self, node: Node, king: KingId) {
         self.log.kings.insert(node, king);
@@ -99,6 +100,7 @@ impl Judge {
         self.log.state.inbox = self.log.state.inbox.max(commit.inbox);
         self.log.sequence = sequence;
         self.log.hash = Digest::of(&message.payload);
+        self.log.payloads.push(message.payload.clone());
         self.log.states.insert(self.log.state.last, self.log.state.clone());
         self.ports_are_unique();
     }
@@ -238,7 +240,7 @@ impl Judge {
         });
     }
 
-    /// The log lost its end, or itself: from here on nothing may be appended by anybody who knows more.
+    /// The log lost its end, or itself: from here on nobody who knows more may append.
     pub fn log_is_cut(&mut self) {
         self.log.sequence = u64::MAX - 1;
     }

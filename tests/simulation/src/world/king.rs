@@ -135,14 +135,14 @@ impl King {
         })
     }
 
+    /// Whether it takes itself for the writer.
+    pub fn writes(&self) -> bool {
+        self.life.as_ref().is_some_and(|life| matches!(life.role, Role::Writing(_)))
+    }
+
     /// The last event that it has confirmed.
     pub fn last(&self) -> u64 {
         self.life.as_ref().map_or(0, |life| life.fold.state.last)
-    }
-
-    /// Up to which commit it has read, alive or by its journal.
-    pub fn sequence(&self) -> u64 {
-        self.life.as_ref().map_or(0, |life| life.fold.sequence).max(self.journal.last())
     }
 }
 
@@ -296,7 +296,7 @@ impl Life {
         match (&mut self.role, what) {
             (Role::Electing(Election { appender: Some(appender), .. }), again::APPEND) => appender.again(net),
             (Role::Writing(writer), again::APPEND) => writer.append_again(net),
-            (Role::Writing(writer), again::VIEWS) => writer.views.go_on(net, &self.fold.state),
+            (Role::Writing(writer), again::VIEWS) => writer.views.again(),
             (Role::Writing(writer), again::PUBLISH) => writer.publisher.begin(net),
             (Role::Checking(_) | Role::Backup | Role::Electing(_) | Role::Writing(_) | Role::Stopped, _) => {}
         }
