@@ -80,6 +80,16 @@ pub enum LogError {
 pub struct Log {
     bus: Bus,
     created_at: String,
+    replicas: u64,
+}
+
+/// How many commits may be in flight at once.
+///
+/// The second is fenced by the id of the first. With one replica nats-server refuses a message whose fence by id does not
+/// hold; with several it first agrees on the message and then fails to store it on all of them, and the stream takes
+/// nothing any more (seen in 2.15.1: "critical write error: last msgid mismatch").
+pub fn flights(replicas: u64) -> usize {
+    if replicas == 1 { 2 } else { 1 }
 }
 
 /// A commit to append.
@@ -119,7 +129,12 @@ impl Log {
     /// When the stream is not there or does not answer.
     pub async fn open(bus: &Bus) -> Result<Self, LogError> {
         let info = patiently(|| stream::info(bus, LOG_STREAM)).await.map_err(at("opened"))?;
-        Ok(Self { bus: bus.clone(), created_at: info.created })
+        Ok(Self { bus: bus.clone(), created_at: info.created, replicas: info.config.num_replicas })
+    }
+
+    /// How many commits may be in flight at once in this log: see [`flights`].
+    pub fn flights(&self) -> usize {
+        flights(self.replicas)
     }
 
     /// When the stream was made, as the server writes it (RFC 3339): another time is another log.

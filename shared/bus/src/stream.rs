@@ -15,7 +15,13 @@ use tokio::time::Instant;
 pub(crate) struct StreamInfo {
     /// RFC 3339.
     pub created: String,
+    pub config: StreamConfig,
     pub state: StreamState,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct StreamConfig {
+    pub num_replicas: u64,
 }
 
 #[derive(Debug, Deserialize)]

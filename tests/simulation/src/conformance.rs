@@ -55,8 +55,6 @@ pub trait Bus {
     fn pass(&mut self, ms: u64);
     /// Kills every server and starts it again on its disk.
     fn restart(&mut self);
-    /// Waits until a stream is led and takes messages.
-    fn until_led(&mut self, stream: &str);
     /// Has the leader of a stream step down, where there is more than one server.
     fn change_leader(&mut self, stream: &str);
 }

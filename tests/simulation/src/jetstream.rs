@@ -79,7 +79,15 @@ impl JetStream {
     pub fn publish(&mut self, message: &Message, now_ms: u64) -> Result<Ack, PublishFailure> {
         let replicas = self.replicas;
         let stream = self.taking(&message.subject).ok_or(PublishFailure::NoResponders)?;
-        stream.publish(message, replicas, now_ms).map_err(PublishFailure::Refused)
+        if stream.is_broken {
+            return Err(PublishFailure::Unanswered);
+        }
+        let published = stream.publish(message, replicas, now_ms).map_err(PublishFailure::Refused);
+        let is_refused_late =
+            matches!(&published, Err(PublishFailure::Refused(refusal)) if refusal.code == code::WRONG_LAST_ID);
+        // Several servers agree on the message before they find that it does not fit: all of them give up the stream.
+        stream.is_broken = is_refused_late && replicas == Replicas::Three;
+        published
     }
 
     /// The stream that takes a subject.

@@ -223,10 +223,6 @@ impl Bus for Real {
         self.wait_for_leader(STREAM);
     }
 
-    fn until_led(&mut self, stream: &str) {
-        self.wait_for_leader(stream);
-    }
-
     fn change_leader(&mut self, stream: &str) {
         if self.servers.replicas == Replicas::Three {
             self.call(&format!("STREAM.LEADER.STEPDOWN.{stream}"), &Value::Null).unwrap();

@@ -34,8 +34,10 @@ pub struct Machine<T> {
     previous: Digest,
     inbox: u64,
     collecting: Batch<T>,
-    /// What was sent and is not acknowledged, in the order of the log; at most [`FLIGHTS`].
+    /// What was sent and is not acknowledged, in the order of the log.
     flights: VecDeque<Flight<T>>,
+    /// Most of them at once.
+    most_flights: usize,
 }
 
 /// Events that will be one commit, and who waits for it.
@@ -67,7 +69,12 @@ impl<T> Machine<T> {
     /// A machine at the end of the log: its state, the sequence and the hash of the last commit.
     pub fn new(state: State, sequence: u64, previous: Digest) -> Self {
         let (first, inbox) = (state.last + 1, state.inbox);
-        Self { state, sequence, previous, inbox, collecting: Batch::new(first), flights: VecDeque::new() }
+        Self { state, sequence, previous, inbox, collecting: Batch::new(first), flights: VecDeque::new(), most_flights: FLIGHTS }
+    }
+
+    /// With at most so many commits in flight: as many as the log allows, and no more than [`FLIGHTS`].
+    pub fn with_flights(self, most: usize) -> Self {
+        Self { most_flights: most.clamp(1, FLIGHTS), ..self }
     }
 
     /// Whether another input may be taken; if not, wait for the acknowledgement.
@@ -136,7 +143,7 @@ impl<T> Machine<T> {
     fn is_due(&self) -> bool {
         match self.flights.len() {
             0 => !self.collecting.events.is_empty(),
-            FLIGHTS.. => false,
+            count if count >= self.most_flights => false,
             _ => self.collecting.events.len() >= WORTH_A_FLIGHT,
         }
     }

@@ -120,23 +120,25 @@ fn a_right_last_id_stores(bus: &mut dyn Bus) {
     stored(bus, &message(&[(LAST_ID, "b"), (FENCE, "2")], "c"), 3);
 }
 
-/// With three servers the leader takes such a refusal for a sign that it lags, and steps down: nothing is taken until
-/// another is elected.
+/// The difference that forbids the second commit in flight with three servers: they agree on the message first, then all
+/// fail to store it ("critical write error: last msgid mismatch"), and the stream takes nothing any more.
 fn a_wrong_last_id_is_refused(bus: &mut dyn Bus) {
     made(bus, &log());
     stored(bus, &message(&[(ID, "a")], "a"), 1);
     refused(bus, &message(&[(LAST_ID, "z")], "b"), code::WRONG_LAST_ID);
-    bus.until_led(STREAM);
-    assert_eq!(count(bus), 1);
-    stored(bus, &message(&[], "b"), 2);
+    match bus.replicas() {
+        Replicas::One => stored(bus, &message(&[], "b"), 2),
+        Replicas::Three => assert!(bus.publish(&message(&[], "b")).is_err()),
+    }
 }
 
 fn after_a_wrong_last_id_a_right_one_stores(bus: &mut dyn Bus) {
-    made(bus, &log());
-    stored(bus, &message(&[(ID, "a")], "a"), 1);
-    refused(bus, &message(&[(LAST_ID, "z")], "b"), code::WRONG_LAST_ID);
-    bus.until_led(STREAM);
-    stored(bus, &message(&[(LAST_ID, "a")], "b"), 2);
+    if bus.replicas() == Replicas::One {
+        made(bus, &log());
+        stored(bus, &message(&[(ID, "a")], "a"), 1);
+        refused(bus, &message(&[(LAST_ID, "z")], "b"), code::WRONG_LAST_ID);
+        stored(bus, &message(&[(LAST_ID, "a")], "b"), 2);
+    }
 }
 
 /// Two in flight: the second names the first by place and by id.
@@ -157,9 +159,10 @@ fn a_message_behind_one_that_lost_its_place_fails(bus: &mut dyn Bus) {
     let second = message(&[(ID, "b"), (FENCE, "1"), (LAST_ID, "a")], "b");
     let answers = bus.pipeline(&[first, second]);
     assert!(answers.iter().all(Result::is_err), "{answers:?}");
-    bus.until_led(STREAM);
-    assert_eq!(count(bus), 1);
-    stored(bus, &message(&[(FENCE, "1")], "next"), 2);
+    if bus.replicas() == Replicas::One {
+        assert_eq!(count(bus), 1);
+        stored(bus, &message(&[(FENCE, "1")], "next"), 2);
+    }
 }
 
 fn another_streams_name_is_refused(bus: &mut dyn Bus) {

@@ -113,7 +113,5 @@ impl Bus for Model {
     /// The model keeps everything on its disk, as a server does that syncs always.
     fn restart(&mut self) {}
 
-    fn until_led(&mut self, _: &str) {}
-
     fn change_leader(&mut self, _: &str) {}
 }

@@ -65,6 +65,8 @@ pub struct Stream {
     pub(super) last_id: Option<String>,
     /// Its disk takes nothing more.
     is_full: bool,
+    /// Its replicas have failed to store what they had agreed on.
+    pub(super) is_broken: bool,
 }
 
 /// A message id that was stored.
@@ -85,6 +87,7 @@ impl Stream {
             last: 0,
             last_id: None,
             is_full: false,
+            is_broken: false,
         }
     }
 

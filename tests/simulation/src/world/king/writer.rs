@@ -8,7 +8,7 @@ use super::publisher::Publisher;
 use super::views::Views;
 use super::Clock;
 use crate::coverage::Sight;
-use crate::jetstream::{Entry, Message};
+use crate::jetstream::{Entry, Message, Replicas};
 use bus::log::Append;
 use bus::tail::Holes;
 use events::answer::ReportAnswer;
@@ -53,9 +53,13 @@ impl Writer {
         net.subscribe(node, COMMANDS);
         net.subscribe(node, REPORTS);
         let after = fold.state.inbox;
+        let flights = bus::log::flights(match net.server.jetstream.replicas() {
+            Replicas::One => 1,
+            Replicas::Three => 3,
+        });
         Self {
             node,
-            machine: Machine::new(fold.state.clone(), fold.sequence, fold.hash),
+            machine: Machine::new(fold.state.clone(), fold.sequence, fold.hash).with_flights(flights),
             flights: VecDeque::new(),
             stored: VecDeque::new(),
             arrivals: VecDeque::new(),

@@ -7,9 +7,6 @@ use crate::jetstream::{Entry, JetStream, Message, PublishFailure, Refusal, Repli
 use crate::random::Random;
 use std::collections::BTreeMap;
 
-/// How long an election takes when nobody hurries it.
-const ELECTION: super::Micros = 4 * super::SECOND;
-
 /// The server.
 pub struct Server {
     pub jetstream: JetStream,
@@ -135,13 +132,7 @@ fn publish(net: &mut Net, asker: Asker, message: &Message) {
             }
         }
         Err(PublishFailure::NoResponders) => reply(net, asker, Err(Failure::NoResponders)),
-        Err(PublishFailure::Refused(refusal)) => {
-            if refusal.code == code::WRONG_LAST_ID && net.server.jetstream.replicas() == Replicas::Three {
-                // The leader takes it for a sign that it lags, and steps down.
-                net.change_leader(ELECTION);
-            }
-            reply(net, asker, Err(Failure::Refused(refusal)));
-        }
+        Err(PublishFailure::Refused(refusal)) => reply(net, asker, Err(Failure::Refused(refusal))),
         Err(PublishFailure::Unanswered) => {}
     }
 }
