@@ -83,8 +83,7 @@ impl JetStream {
             return Err(PublishFailure::Unanswered);
         }
         let published = stream.publish(message, replicas, now_ms).map_err(PublishFailure::Refused);
-        let is_refused_late =
-            matches!(&published, Err(PublishFailure::Refused(refusal)) if refusal.code == code::WRONG_LAST_ID);
+        let is_refused_late = matches!(&published, Err(PublishFailure::Refused(refusal)) if refusal.code == code::WRONG_LAST_ID);
         // Several servers agree on the message before they find that it does not fit: all of them give up the stream.
         stream.is_broken = is_refused_late && replicas == Replicas::Three;
         published

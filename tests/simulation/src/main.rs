@@ -34,7 +34,11 @@ struct Args {
 fn main() -> ExitCode {
     let args = Args::parse();
     // What a panic says stands in the finding.
-    std::panic::set_hook(Box::new(|_| {}));
+    std::panic::set_hook(Box::new(|panic| {
+        if let Some(place) = panic.location() {
+            eprintln!("panicked at {place}");
+        }
+    }));
     match args.seed {
         Some(seed) => tell(seed, &Plan::of(seed)),
         None => many(&args),

@@ -35,21 +35,58 @@ pub enum Victim {
 #[derive(Clone, Copy, Debug)]
 pub enum Fault {
     /// Dies after so many of its next effects: in the middle of a step.
-    Crash { victim: Victim, effects: u64, down_for: Micros },
+    Crash {
+        victim: Victim,
+        effects: u64,
+        down_for: Micros,
+    },
     /// The King that writes dies after so many of its next effects.
-    CrashWriter { effects: u64, down_for: Micros },
-    Pause { victim: Victim, length: Micros },
-    PauseWriter { length: Micros },
-    Weather { victim: Option<Victim>, weather: Weather },
-    Block { victim: Victim, direction: Direction, length: Micros },
-    Cut { victim: Victim },
-    RestartServer { down_for: Micros },
-    ChangeLeader { length: Micros, lost_acks: u64 },
-    JumpClock { king: usize, by_ms: i64 },
-    FillLog { length: Micros },
-    TearJournal { king: usize },
-    LoseOutbox { servant: usize },
-    CrashInstance { servant: usize },
+    CrashWriter {
+        effects: u64,
+        down_for: Micros,
+    },
+    Pause {
+        victim: Victim,
+        length: Micros,
+    },
+    PauseWriter {
+        length: Micros,
+    },
+    Weather {
+        victim: Option<Victim>,
+        weather: Weather,
+    },
+    Block {
+        victim: Victim,
+        direction: Direction,
+        length: Micros,
+    },
+    Cut {
+        victim: Victim,
+    },
+    RestartServer {
+        down_for: Micros,
+    },
+    ChangeLeader {
+        length: Micros,
+        lost_acks: u64,
+    },
+    JumpClock {
+        king: usize,
+        by_ms: i64,
+    },
+    FillLog {
+        length: Micros,
+    },
+    TearJournal {
+        king: usize,
+    },
+    LoseOutbox {
+        servant: usize,
+    },
+    CrashInstance {
+        servant: usize,
+    },
 }
 
 /// What ends a run that cannot be healed by itself.

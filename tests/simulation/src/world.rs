@@ -22,8 +22,10 @@ use crate::judge::Violation;
 use crate::plan::{Disaster, HEAL, Plan};
 use crate::random::Random;
 use alerter::Alerter;
+use events::subject::{
+    EVENTS_STREAM, EVENTS_SUBJECTS, INBOX_STREAM, INBOX_SUBJECTS, LOG_STREAM, LOG_SUBJECT,
+};
 use events::{DomainName, ServantId};
-use events::subject::{EVENTS_STREAM, EVENTS_SUBJECTS, INBOX_STREAM, INBOX_SUBJECTS, LOG_STREAM, LOG_SUBJECT};
 use foreman::Foreman;
 use king::King;
 use net::{MS, Micros, Net, SECOND, Turn};
@@ -94,7 +96,8 @@ impl World {
         let mut net = Net::new(random.fork(), plan.replicas, who.len(), is_traced);
         provision(&mut net.server.jetstream);
         net.judge.introduce(who.iter().map(Who::name).collect());
-        let at = |wanted: Who| who.iter().position(|one| one.name() == wanted.name()).expect("it is in the cast");
+        let at =
+            |wanted: Who| who.iter().position(|one| one.name() == wanted.name()).expect("it is in the cast");
         let domains: [DomainName; 2] = ["default", "far"].map(|name| name.parse().expect("a name"));
         Self {
             kings: (0..plan.kings).map(|king| King::new(at(Who::King(king)))).collect(),
@@ -229,7 +232,10 @@ impl World {
                 return;
             }
             if self.net.now >= deadline {
-                return self.net.judge.blame("every King stops when the log lost commits", || "one goes on".to_owned());
+                return self
+                    .net
+                    .judge
+                    .blame("every King stops when the log lost commits", || "one goes on".to_owned());
             }
             self.until(plan, self.net.now + LOOK);
         }

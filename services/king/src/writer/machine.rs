@@ -69,7 +69,15 @@ impl<T> Machine<T> {
     /// A machine at the end of the log: its state, the sequence and the hash of the last commit.
     pub fn new(state: State, sequence: u64, previous: Digest) -> Self {
         let (first, inbox) = (state.last + 1, state.inbox);
-        Self { state, sequence, previous, inbox, collecting: Batch::new(first), flights: VecDeque::new(), most_flights: FLIGHTS }
+        Self {
+            state,
+            sequence,
+            previous,
+            inbox,
+            collecting: Batch::new(first),
+            flights: VecDeque::new(),
+            most_flights: FLIGHTS,
+        }
     }
 
     /// With at most so many commits in flight: as many as the log allows, and no more than [`FLIGHTS`].

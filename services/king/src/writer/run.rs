@@ -144,7 +144,8 @@ impl Writer {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let sources = Sources { ears, queue: inbox.tail(done), tick };
-        let machine = Machine::new(election.state, election.sequence, election.hash).with_flights(log.flights());
+        let machine =
+            Machine::new(election.state, election.sequence, election.hash).with_flights(log.flights());
         Ok(Self {
             replies: Replies(bus),
             inbox,

@@ -25,9 +25,11 @@ impl Judge {
     pub fn acts(&mut self, node: Node, assignment: &Stamped<Assignment>, on_disk: Option<Stamp>) {
         let stamp = assignment.stamp;
         let before = self.hosts.acted.insert(node, stamp);
-        self.require(before.is_none_or(|before| before <= stamp), "a servant's assignments never go back", || {
-            format!("servant {node} went from {before:?} to {stamp:?}")
-        });
+        self.require(
+            before.is_none_or(|before| before <= stamp),
+            "a servant's assignments never go back",
+            || format!("servant {node} went from {before:?} to {stamp:?}"),
+        );
         self.require(on_disk == Some(stamp), "an assignment is stored before it is acted on", || {
             format!("{stamp:?} is acted on; {on_disk:?} is on the disk")
         });
@@ -43,7 +45,10 @@ impl Judge {
             .hosts
             .running
             .values()
-            .find(|other| other.servant == process.servant && other.ports.iter().any(|port| process.ports.contains(port)))
+            .find(|other| {
+                other.servant == process.servant
+                    && other.ports.iter().any(|port| process.ports.contains(port))
+            })
             .cloned();
         self.require(other.is_none(), "two processes of a host never share a port", || {
             format!("{instance} {process:?} and {other:?}")

@@ -4,9 +4,7 @@ use super::Judge;
 use crate::jetstream::Message;
 use crate::world::packet::Node;
 use events::event::{CommandEvent, InstanceEvent, KingEvent};
-use events::{
-    Cause, CommandId, Commit, Digest, Event, EventNumber, Fact, KingId, Outcome, ReportId, wire,
-};
+use events::{Cause, CommandId, Commit, Digest, Event, EventNumber, Fact, KingId, Outcome, ReportId, wire};
 use king::effects;
 use realm::State;
 use realm::project::ViewKey;
@@ -17,6 +15,7 @@ use uuid::Uuid;
 pub struct LogJudge {
     pub state: State,
     pub sequence: u64,
+    is_cut: bool,
     hash: Digest,
     payloads: Vec<bytes::Bytes>,
     events: Vec<Event>,
@@ -36,6 +35,7 @@ impl Default for LogJudge {
         Self {
             state: State::default(),
             sequence: 0,
+            is_cut: false,
             hash: Digest::ZERO,
             payloads: Vec::new(),
             events: Vec::new(),
@@ -65,8 +65,9 @@ impl LogJudge {
     pub fn view(&self, key: &str, event: EventNumber) -> Option<Vec<u8>> {
         let state = self.states.get(&event)?;
         let servant = key.strip_prefix("assignment.").and_then(|id| id.parse().ok()).map(ViewKey::Assignment);
-        let key = servant
-            .or_else(|| key.strip_prefix("domain.").and_then(|name| name.parse().ok()).map(ViewKey::Domain))?;
+        let key = servant.or_else(|| {
+            key.strip_prefix("domain.").and_then(|name| name.parse().ok()).map(ViewKey::Domain)
+        })?;
         Some(effects::view(state, &key).1)
     }
 
@@ -88,6 +89,9 @@ impl Judge {
     }
 
     pub(super) fn committed(&mut self, by: Node, message: &Message, sequence: u64) {
+        if self.log.is_cut {
+            return self.blame("nothing is appended to a log that lost commits", || format!("commit {sequence}"));
+        }
         let Ok(commit) = wire::decode::<Commit>(&message.payload) else {
             return self.blame("the log holds commits", || format!("message {sequence} is none"));
         };
@@ -202,7 +206,9 @@ impl Judge {
             }
         }
         for (cause, count, is_refused) in groups {
-            self.require(!is_refused || count == 1, "a refused command has no effect", || format!("{cause:?}"));
+            self.require(!is_refused || count == 1, "a refused command has no effect", || {
+                format!("{cause:?}")
+            });
             match cause {
                 Cause::Command(id) => {
                     let is_new = self.log.commands.insert(id.clone());
@@ -242,6 +248,6 @@ impl Judge {
 
     /// The log lost its end, or itself: from here on nobody who knows more may append.
     pub fn log_is_cut(&mut self) {
-        self.log.sequence = u64::MAX - 1;
+        self.log.is_cut = true;
     }
 }

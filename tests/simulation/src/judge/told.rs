@@ -38,9 +38,11 @@ impl Judge {
     /// A King answers a command; whether another King did so before.
     pub fn answers(&mut self, node: Node, id: &CommandId, outcome: &Outcome) -> bool {
         let stored = self.log.outcomes.get(id).cloned();
-        self.require(stored.as_ref() == Some(outcome), "no answer rests on an event that is not stored", || {
-            format!("{id} was told {outcome:?}; the log says {stored:?}")
-        });
+        self.require(
+            stored.as_ref() == Some(outcome),
+            "no answer rests on an event that is not stored",
+            || format!("{id} was told {outcome:?}; the log says {stored:?}"),
+        );
         *self.told.answerers.entry(id.clone()).or_insert(node) != node
     }
 

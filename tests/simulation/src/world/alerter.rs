@@ -12,7 +12,7 @@ use bus::tail::Holes;
 use events::command::{AlertCommand, PlanMail, RecordMail};
 use events::event::AlertEvent;
 use events::subject::{self, HEADER_ACTOR, HEADER_ID, LOG_STREAM};
-use events::{Answer, Commit, Event, Fact, Kinded, Order, Outcome, RefusalCode, Timestamp, wire};
+use events::{Answer, Commit, Event, Fact, Order, Outcome, RefusalCode, Timestamp, wire};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 

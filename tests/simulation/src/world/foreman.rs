@@ -57,7 +57,9 @@ impl Foreman {
 
     /// Whether nothing waits here.
     pub fn is_quiet(&self) -> bool {
-        self.life.as_ref().is_some_and(|life| life.requests.is_empty() && life.news.is_empty() && life.told.is_none())
+        self.life
+            .as_ref()
+            .is_some_and(|life| life.requests.is_empty() && life.news.is_empty() && life.told.is_none())
     }
 
     pub fn came(&mut self, net: &mut Net, came: Came) {
@@ -223,7 +225,9 @@ impl Foreman {
                     for news in self.end_of(ticket) {
                         self.with(|life| life.watch.unsaid(about(&news)));
                     }
-                    self.with(|life| drop(life.requests.remove(&ticket)));
+                    self.with(|life| {
+                        life.requests.remove(&ticket);
+                    });
                 }
             }
         }

@@ -15,14 +15,15 @@ use super::packet::{Ask, Came, Failure, Node, Reply, Timer};
 use super::tail::{REQUEST, Read, Tail};
 use crate::coverage::Sight;
 use crate::jetstream::Entry;
+use ::king::election::Fold;
+use ::king::lease::{Action, Observation};
+use ::king::writer::Machine;
 use appender::{Appender, Outcome};
 use bus::tail::Holes;
 use events::subject::LOG_STREAM;
 use events::{Event, KingId, Timestamp};
 use journal::Journal;
-use king::election::Fold;
-use king::writer::Machine;
-use lease::{Lease, Wish};
+use lease::Helm;
 use realm::{Candidate, Context, Input};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -42,6 +43,7 @@ mod again {
     pub const PUBLISH: u64 = 3;
     pub const ELECT: u64 = 4;
     pub const CHECK: u64 = 5;
+    pub const UNELECTED: u64 = 6;
 }
 
 /// A King's host: its disk and its clock, and the process while it runs.
@@ -61,7 +63,8 @@ struct Life {
     /// Every confirmed event.
     events: Vec<Event>,
     tail: Option<Tail>,
-    lease: Lease,
+    /// None before it follows the log.
+    helm: Option<Helm>,
     role: Role,
     clock_ms: i64,
     /// Whether it stood still since it last heard of the log.
@@ -154,9 +157,8 @@ impl Life {
         let events = journal.replay(net, &mut fold);
         net.judge.confirmed(node, &fold.state);
         net.wake(node, TICK, Timer::Tick);
-        let lease = Lease::new(net, node);
         let role = Role::Checking(0);
-        Self { node, id, fold, events, tail: None, lease, role, clock_ms: 0, was_paused: false }
+        Self { node, id, fold, events, tail: None, helm: None, role, clock_ms: 0, was_paused: false }
     }
 
     fn came(&mut self, net: &mut Net, journal: &mut Journal, came: Came) {
@@ -195,7 +197,9 @@ impl Life {
 
     fn checked(&mut self, net: &mut Net, result: Result<Reply, Failure>) {
         match result {
-            Ok(Reply::Found(Some((_, message)))) if events::Digest::of(&message.payload) == self.fold.hash => {
+            Ok(Reply::Found(Some((_, message))))
+                if events::Digest::of(&message.payload) == self.fold.hash =>
+            {
                 self.follow(net);
             }
             Ok(_) => self.stop(net, "the log does not hold the last commit of the journal"),
@@ -207,6 +211,38 @@ impl Life {
         self.role = Role::Backup;
         let after = self.fold.sequence;
         self.tail = Some(Tail::open(net, self.node, LOG_STREAM, Vec::new(), Holes::Forbidden, after));
+        if self.helm.is_none() {
+            self.helm = Some(Helm::new(net, self.node, self.id, self.fold.state.epoch));
+            self.observe(net, Observation::Time);
+        }
+    }
+
+    fn observe(&mut self, net: &mut Net, observation: Observation) {
+        let actions = self.helm.as_mut().map(|helm| helm.observe(net, observation));
+        self.obey(net, actions.unwrap_or_default());
+    }
+
+    /// What the lease calls for.
+    fn obey(&mut self, net: &mut Net, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Elect if !matches!(self.role, Role::Stopped) => self.elect(net),
+                // The election is folded already; see `reign`.
+                Action::Reign => self.take_the_throne(net),
+                Action::Depose => self.step_down(net),
+                Action::Follow if matches!(self.role, Role::Electing(_)) => self.role = Role::Backup,
+                Action::Drain => {
+                    self.step_down(net);
+                    self.observe(net, Observation::Drained);
+                }
+                Action::Elect
+                | Action::Follow
+                | Action::Call { .. }
+                | Action::End
+                | Action::Read
+                | Action::Write { .. } => {}
+            }
+        }
     }
 
     /// The log is not what it was: nothing is appended any more.
@@ -218,7 +254,6 @@ impl Life {
     }
 
     fn cut(&mut self, net: &mut Net) {
-        self.lease.cut();
         if let Some(tail) = &mut self.tail {
             tail.cut(net);
         }
@@ -258,6 +293,8 @@ impl Life {
                 self.events.extend(commit.events);
                 journal.push(entry.sequence, payload.clone());
                 net.judge.confirmed(self.node, &self.fold.state);
+                let epoch = self.fold.state.epoch;
+                self.observe(net, Observation::Followed { epoch });
             }
             Err(error) => self.stop(net, &error.to_string()),
         }
@@ -272,7 +309,10 @@ impl Life {
                     writer.tick();
                 }
             }
-            Timer::Lease => self.lease_time(net),
+            Timer::Lease => {
+                let actions = self.helm.as_mut().map(|helm| helm.woken(net));
+                self.obey(net, actions.unwrap_or_default());
+            }
             Timer::Reopen => {
                 if let Some(tail) = &mut self.tail {
                     tail.reopened(net);
@@ -287,6 +327,7 @@ impl Life {
                     self.elect(net);
                 }
             }
+            Timer::Again(again::UNELECTED) => self.unelected(net),
             Timer::Again(what) => self.try_again(net, what),
             Timer::Beat | Timer::Look | Timer::Ready(_) => {}
         }
@@ -302,20 +343,10 @@ impl Life {
         }
     }
 
-    fn lease_time(&mut self, net: &mut Net) {
-        match self.role {
-            Role::Backup | Role::Electing(_) => self.lease.look(net),
-            Role::Writing(_) => self.lease.renew(net),
-            Role::Checking(_) | Role::Stopped => self.lease.rest(net),
-        }
-    }
-
     fn done(&mut self, net: &mut Net, journal: &mut Journal, call: u64, result: Result<Reply, Failure>) {
-        if self.lease.asked(call) {
-            if self.lease.done(net, result) == Wish::Elect && matches!(self.role, Role::Backup) {
-                self.elect(net);
-            }
-            return;
+        if let Some(helm) = self.helm.as_mut().filter(|helm| helm.asked(call)) {
+            let actions = helm.done(net, &result);
+            return self.obey(net, actions);
         }
         if let Some(tail) = &mut self.tail
             && tail.asked(call)
@@ -387,14 +418,21 @@ impl Life {
                 let payload = appender.append.payload.clone();
                 self.reign(net, journal, sequence, payload);
             }
-            // What the other wrote comes by the tail; the lease says who tries next.
-            Outcome::Deposed => self.role = Role::Backup,
+            Outcome::Deposed => self.unelected(net),
             Outcome::Shorter => self.stop(net, "the log is shorter than what was read from it"),
             Outcome::Refused => {
                 net.saw(Sight::LogFull);
                 self.role = Role::Backup;
+                net.wake(self.node, RETRY, Timer::Again(again::UNELECTED));
             }
         }
+    }
+
+    /// What the other wrote comes by the tail.
+    fn unelected(&mut self, net: &mut Net) {
+        self.role = Role::Backup;
+        let epoch = self.fold.state.epoch;
+        self.observe(net, Observation::Unelected { epoch });
     }
 
     fn reign(&mut self, net: &mut Net, journal: &mut Journal, sequence: u64, payload: bytes::Bytes) {
@@ -409,7 +447,17 @@ impl Life {
             }
         }
         net.judge.confirmed(self.node, &self.fold.state);
+        self.role = Role::Backup;
         let epoch = self.fold.state.epoch;
+        self.observe(net, Observation::Elected { epoch });
+        if matches!(self.role, Role::Backup) {
+            // The lease went to another while the election was under way.
+            self.follow(net);
+        }
+    }
+
+    fn take_the_throne(&mut self, net: &mut Net) {
+        let (epoch, sequence) = (self.fold.state.epoch, self.fold.sequence);
         net.note(self.node, || format!("writes in epoch {epoch} after commit {sequence}"));
         if net.judge.reigns(self.node, epoch) {
             net.saw(Sight::TwoReigned);
@@ -469,8 +517,8 @@ impl Life {
         if let Role::Writing(writer) = &mut self.role {
             writer.end(net);
         }
-        self.lease.lost();
         self.follow(net);
+        self.observe(net, Observation::Deposed);
     }
 }
 

@@ -10,10 +10,21 @@ pub type Node = usize;
 #[derive(Clone, Debug)]
 pub enum Ask {
     Publish(Message),
-    Read { stream: &'static str, sequence: u64 },
-    ReadLast { stream: &'static str, subject: String },
-    State { stream: &'static str },
-    Purge { stream: &'static str, before: u64 },
+    Read {
+        stream: &'static str,
+        sequence: u64,
+    },
+    ReadLast {
+        stream: &'static str,
+        subject: String,
+    },
+    State {
+        stream: &'static str,
+    },
+    Purge {
+        stream: &'static str,
+        before: u64,
+    },
     /// To whoever listens to the subject.
     Request(Message),
 }
@@ -89,15 +100,26 @@ pub enum Came {
     /// Its process was started.
     Booted,
     /// What came of a question.
-    Done { call: u64, result: Result<Reply, Failure> },
-    Heard { message: Message, asker: Option<Asker> },
-    Entry { consumer: u64, entry: Entry },
+    Done {
+        call: u64,
+        result: Result<Reply, Failure>,
+    },
+    Heard {
+        message: Message,
+        asker: Option<Asker>,
+    },
+    Entry {
+        consumer: u64,
+        entry: Entry,
+    },
     /// The connection was cut.
     Cut,
     /// The connection stands again; the subscriptions are made anew.
     Connected,
     /// Nothing comes of a consumer any more, not even a heartbeat.
-    Silent { consumer: u64 },
+    Silent {
+        consumer: u64,
+    },
     Timer(Timer),
 }
 

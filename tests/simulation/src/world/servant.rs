@@ -14,7 +14,9 @@ use deeds::Errand;
 use events::answer::ReportAnswer;
 use events::report::{InstanceNews, PortRange, RegisterServant, ServantNews, Stopped};
 use events::view::{Assignment, Beat, Stamped};
-use events::{DomainName, InstanceId, News, Report, ReportId, ServantId, ServantName, Timestamp, subject, wire};
+use events::{
+    DomainName, InstanceId, News, Report, ReportId, ServantId, ServantName, Timestamp, subject, wire,
+};
 use host::Host;
 use servant::memory::{Held, Row, Standing};
 use servant::reconcile::{Input, Reconciler, Settings};
@@ -179,7 +181,9 @@ impl Servant {
             if held == Held::Yes {
                 net.saw(Sight::Adopted);
             }
-            let spec = holder.filter(|holder| holder.pid.is_some()).map_or(row.spec.clone(), |holder| holder.spec.clone());
+            let spec = holder
+                .filter(|holder| holder.pid.is_some())
+                .map_or(row.spec.clone(), |holder| holder.spec.clone());
             let looping = row.looping;
             self.rows.put(id, row);
             self.step(net, Input::Known { spec: Box::new(spec), adopted, looping });
@@ -207,7 +211,7 @@ impl Servant {
         };
         if let Some(number) = self.push(net, News::Servant(ServantNews::Register(facts))) {
             self.numbers.flush();
-            self.with(|life| drop(life.held.remove(&number)));
+            self.hold(number, Held::No);
         }
         net.wake(self.node, REGISTER, Timer::Again(REGISTER_AGAIN));
         self.send(net);
@@ -226,8 +230,18 @@ impl Servant {
             news,
         };
         let number = self.numbers.push(net, self.sender.servant.0, wire::encode(&report))?;
-        self.with(|life| drop(life.held.insert(number)));
+        self.hold(number, Held::Yes);
         Some(number)
+    }
+
+    /// Holds a report back, or lets it go.
+    fn hold(&mut self, number: u64, held: Held) {
+        self.with(|life| {
+            match held {
+                Held::Yes => life.held.insert(number),
+                Held::No => life.held.remove(&number),
+            };
+        });
     }
 
     fn send(&mut self, net: &mut Net) {
@@ -327,9 +341,10 @@ impl Servant {
             None => return,
         };
         for instance in unknown {
-            if let Some(number) = self.push(net, News::Instance(InstanceNews::Stopped(Stopped { instance }))) {
+            if let Some(number) = self.push(net, News::Instance(InstanceNews::Stopped(Stopped { instance })))
+            {
                 self.numbers.flush();
-                self.with(|life| drop(life.held.remove(&number)));
+                self.hold(number, Held::No);
             }
         }
         self.send(net);

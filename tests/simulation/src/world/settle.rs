@@ -105,7 +105,8 @@ fn unrest_of_host(state: &State, servant: &Servant) -> Option<String> {
         return Some(format!("{stray} runs on {id} and shall not"));
     }
     let missing = known.instances.iter().find(|instance| {
-        let is_well = state.instances.get(instance).is_some_and(|found| found.is_well() && !found.is_finished());
+        let is_well =
+            state.instances.get(instance).is_some_and(|found| found.is_well() && !found.is_finished());
         is_well && !running.contains(instance)
     });
     missing.map(|missing| format!("{missing} counts as well on {id} and does not run"))

@@ -4,7 +4,7 @@ use super::net::{MS, Micros, Net, SECOND};
 use super::packet::{Ask, Came, Failure, Node, Reply, Timer};
 use crate::jetstream::Message;
 use events::subject::{self, HEADER_ACTOR, HEADER_ID};
-use events::{Answer, CommandId, Kinded, Order, wire};
+use events::{Answer, CommandId, Order, wire};
 use std::collections::BTreeMap;
 
 /// How long a user waits for an answer before it sends again.

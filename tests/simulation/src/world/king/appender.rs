@@ -61,7 +61,8 @@ impl Appender {
             _ => Append { follows: None, ..self.append.clone() },
         };
         let headers = append.headers();
-        let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let headers: Vec<(&str, &str)> =
+            headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let message = Message::new(LOG_SUBJECT, &headers, append.payload);
         self.ask(net, Ask::Publish(message), Question::Attempt);
     }

@@ -1,112 +1,97 @@
-//! Who tries first: one key of a bucket that its holder renews and the others watch. It chooses and guards nothing.
+//! Who tries first: the real machine of the lease, with the key that it asks for.
 
-use super::super::net::{MS, Micros, Net};
+use super::super::net::{MS, Net};
 use super::super::packet::{Ask, Failure, Node, Reply, Timer};
 use super::super::tail::REQUEST;
-use crate::jetstream::Message;
+use crate::jetstream::{Message, code};
+use events::KingId;
+use king::lease::{Action, Lease, Machine, Observation, Settings, Stored};
 
 const STREAM: &str = "KV_KING_LEASE";
 const KEY: &str = "$KV.KING_LEASE.king";
-/// How long a revision may stand still.
-const LENGTH: Micros = 1200 * MS;
-const RENEW: Micros = 400 * MS;
+/// How long a lease lasts: longer than in a real kingdom, so that a run is not made of renewals.
+const LEASE_MS: u64 = 1200;
 const EXPECTED_REVISION: &str = "Nats-Expected-Last-Subject-Sequence";
 
-/// A King's side of the lease.
-pub struct Lease {
+/// The machine and its questions.
+pub struct Helm {
     node: Node,
-    /// The revision that was seen last, and since when.
-    seen: (u64, Micros),
-    asked: Option<(u64, Question)>,
+    machine: Machine,
+    asked: Option<u64>,
+    wakes_at: Option<u64>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Question {
-    Read,
-    Take,
-    Renew,
-}
+impl Helm {
+    /// A King that begins to follow the log.
+    pub fn new(net: &mut Net, node: Node, me: KingId, epoch: u64) -> Self {
+        let seed = net.random.next();
+        let settings = Settings { me, forerunner: None, lease_ms: LEASE_MS, seed };
+        Self { node, machine: Machine::new(settings, epoch, net.ms()), asked: None, wakes_at: None }
+    }
 
-/// What the lease calls for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Wish {
-    Nothing,
-    Elect,
-}
+    /// Takes an observation; what is left to do beside reading and writing the key.
+    pub fn observe(&mut self, net: &mut Net, observation: Observation) -> Vec<Action> {
+        let mut left = Vec::new();
+        for action in self.machine.observe(observation, net.ms()) {
+            match action {
+                Action::Read => {
+                    let ask = Ask::ReadLast { stream: STREAM, subject: KEY.to_owned() };
+                    self.asked = Some(net.ask(self.node, ask, REQUEST));
+                }
+                Action::Write { lease, revision } => {
+                    let revision = revision.to_string();
+                    let message = Message::new(KEY, &[(EXPECTED_REVISION, &revision)], lease.to_string());
+                    self.asked = Some(net.ask(self.node, Ask::Publish(message), REQUEST));
+                }
+                Action::Elect
+                | Action::Reign
+                | Action::Drain
+                | Action::Depose
+                | Action::Follow
+                | Action::Call { .. }
+                | Action::End => left.push(action),
+            }
+        }
+        self.set_alarm(net);
+        left
+    }
 
-impl Lease {
-    pub fn new(net: &mut Net, node: Node) -> Self {
-        let first = net.random.between(10 * MS, RENEW);
-        net.wake(node, first, Timer::Lease);
-        Self { node, seen: (0, net.now), asked: None }
+    fn set_alarm(&mut self, net: &mut Net) {
+        if let Some(at) = self.machine.wakes_at()
+            && self.wakes_at.is_none_or(|set| at < set)
+        {
+            self.wakes_at = Some(at);
+            net.wake(self.node, at.saturating_sub(net.ms()) * MS + 1, Timer::Lease);
+        }
+    }
+
+    /// It is time.
+    pub fn woken(&mut self, net: &mut Net) -> Vec<Action> {
+        self.wakes_at = None;
+        self.observe(net, Observation::Time)
     }
 
     pub fn asked(&self, call: u64) -> bool {
-        self.asked.is_some_and(|(asked, _)| asked == call)
+        self.asked == Some(call)
     }
 
-    /// Looks whether its holder still renews it.
-    pub fn look(&mut self, net: &mut Net) {
-        if self.asked.is_some() {
-            return self.rest(net);
-        }
-        let (revision, since) = self.seen;
-        if net.now.saturating_sub(since) > LENGTH {
-            return self.write(net, revision, Question::Take);
-        }
-        let ask = Ask::ReadLast { stream: STREAM, subject: KEY.to_owned() };
-        self.asked = Some((net.ask(self.node, ask, REQUEST), Question::Read));
-        self.rest(net);
-    }
-
-    pub fn renew(&mut self, net: &mut Net) {
-        self.rest(net);
-        if self.asked.is_none() {
-            self.write(net, self.seen.0, Question::Renew);
-        }
-    }
-
-    fn write(&mut self, net: &mut Net, revision: u64, question: Question) {
-        let message =
-            Message::new(KEY, &[(EXPECTED_REVISION, &revision.to_string())], self.node.to_string());
-        self.asked = Some((net.ask(self.node, Ask::Publish(message), REQUEST), question));
-        if question == Question::Take {
-            self.rest(net);
-        }
-    }
-
-    pub fn rest(&mut self, net: &mut Net) {
-        let jitter = net.random.below(50 * MS);
-        net.wake(self.node, RENEW + jitter, Timer::Lease);
-    }
-
-    pub fn done(&mut self, net: &mut Net, result: Result<Reply, Failure>) -> Wish {
-        let question = self.asked.take().map(|(_, question)| question);
-        match (question, result) {
-            (Some(Question::Read), Ok(Reply::Found(found))) => {
-                let revision = found.map_or(0, |(revision, _)| revision);
-                if revision != self.seen.0 {
-                    self.seen = (revision, net.now);
-                }
-            }
-            (Some(Question::Take), Ok(Reply::Ack(ack))) => {
-                self.seen = (ack.sequence, net.now);
-                return Wish::Elect;
-            }
-            (Some(Question::Renew), Ok(Reply::Ack(ack))) => self.seen = (ack.sequence, net.now),
-            // Not clear, or overtaken: the count begins anew.
-            (_, _) => self.seen.1 = net.now,
-        }
-        Wish::Nothing
-    }
-
-    pub fn cut(&mut self) {
+    /// The key has answered, or not.
+    pub fn done(&mut self, net: &mut Net, result: &Result<Reply, Failure>) -> Vec<Action> {
         self.asked = None;
+        let observation = match result {
+            Ok(Reply::Found(found)) => Observation::Read(found.as_ref().and_then(stored)),
+            Ok(Reply::Ack(ack)) => Observation::Written { revision: ack.sequence },
+            Err(Failure::Refused(refusal)) if refusal.code == code::WRONG_LAST_SEQUENCE => {
+                Observation::Overtaken
+            }
+            Ok(_) | Err(_) => Observation::Unreachable,
+        };
+        self.observe(net, observation)
     }
+}
 
-    /// Another King writes: it holds the lease.
-    pub fn lost(&mut self) {
-        self.asked = None;
-        self.seen.0 = u64::MAX;
-    }
+fn stored((revision, message): &(u64, Message)) -> Option<Stored> {
+    let text = std::str::from_utf8(&message.payload).ok()?;
+    let lease: Lease = text.parse().ok()?;
+    Some(Stored { revision: *revision, lease })
 }

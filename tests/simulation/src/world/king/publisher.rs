@@ -27,7 +27,10 @@ enum Phase {
     /// The stream is asked where it ends.
     Measuring(u64),
     /// The last message is read.
-    Reading { call: u64, sequence: u64 },
+    Reading {
+        call: u64,
+        sequence: u64,
+    },
     Standing(Place),
     Sending(Batch),
 }
@@ -131,7 +134,8 @@ impl Publisher {
                 }
                 Ok(_) => batch.window.lost(),
                 Err(failure) => {
-                    if matches!(&failure, Failure::Refused(refusal) if refusal.code == code::WRONG_LAST_SEQUENCE) {
+                    if matches!(&failure, Failure::Refused(refusal) if refusal.code == code::WRONG_LAST_SEQUENCE)
+                    {
                         net.saw(Sight::EventsOvertaken);
                     }
                     batch.window.lost();

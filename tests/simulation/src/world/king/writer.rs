@@ -3,10 +3,10 @@
 use super::super::net::Net;
 use super::super::packet::{Asker, Failure, Node, Reply};
 use super::super::tail::Tail;
+use super::Clock;
 use super::appender::{Appender, Outcome};
 use super::publisher::Publisher;
 use super::views::Views;
-use super::Clock;
 use crate::coverage::Sight;
 use crate::jetstream::{Entry, Message, Replicas};
 use bus::log::Append;
@@ -187,7 +187,9 @@ impl Writer {
                     }
                     work.push(verdict);
                 }
-                Response::Decided(_) | Response::Repeated(_) | Response::None => work.push(Verdict::Redundant),
+                Response::Decided(_) | Response::Repeated(_) | Response::None => {
+                    work.push(Verdict::Redundant)
+                }
             }
         }
         self.half_done = Some((work, asker, ids));

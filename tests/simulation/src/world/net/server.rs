@@ -91,15 +91,20 @@ fn asked(net: &mut Net, asker: Asker, ask: Ask) {
     }
     let answer = match ask {
         Ask::Publish(message) => return publish(net, asker, &message),
-        Ask::Read { stream, sequence } => net.server.jetstream.stream(stream).map(|stream| {
-            Reply::Found(stream.read(sequence).map(|message| (sequence, message.clone())))
-        }),
+        Ask::Read { stream, sequence } => net
+            .server
+            .jetstream
+            .stream(stream)
+            .map(|stream| Reply::Found(stream.read(sequence).map(|message| (sequence, message.clone())))),
         Ask::ReadLast { stream, subject } => net.server.jetstream.stream(stream).map(|stream| {
             Reply::Found(stream.read_last(&subject).map(|(sequence, message)| (sequence, message.clone())))
         }),
-        Ask::State { stream } => net.server.jetstream.stream(stream).map(|stream| Reply::State(stream.state())),
+        Ask::State { stream } => {
+            net.server.jetstream.stream(stream).map(|stream| Reply::State(stream.state()))
+        }
         Ask::Purge { stream, before } => {
-            let purged = net.server.jetstream.stream_mut(stream).and_then(|stream| stream.purge_before(before));
+            let purged =
+                net.server.jetstream.stream_mut(stream).and_then(|stream| stream.purge_before(before));
             purged.map(|_| Reply::Purged)
         }
         Ask::Request(_) => unreachable!("requests are spread"),

@@ -7,6 +7,7 @@ use crate::world::packet::Timer;
 use events::report::{InstanceNews, Stage};
 use events::{InstanceId, News};
 use servant::holder::words::Told;
+use servant::memory::Held;
 use servant::reconcile::{Action, Input, StartTrouble};
 use servant::spec::{ReleaseKey, Spec};
 use std::collections::VecDeque;
@@ -128,7 +129,7 @@ impl Servant {
             }
             Errand::Crash(instance) => self.crash(net, instance),
             Errand::Release(numbers) => {
-                self.with(|life| numbers.iter().for_each(|number| drop(life.held.remove(number))));
+                numbers.iter().for_each(|number| self.hold(*number, Held::No));
                 self.timer(net, Timer::Again(RELEASE));
             }
         }

@@ -52,7 +52,8 @@ impl Host {
             return None;
         }
         self.pids += 1;
-        let (pid, before) = (self.pids, self.holders.get(&spec.instance).and_then(|it| it.state.run.as_ref()));
+        let (pid, before) =
+            (self.pids, self.holders.get(&spec.instance).and_then(|it| it.state.run.as_ref()));
         let run = Run {
             run: before.map_or(0, |run| run.run) + 1,
             pid,
@@ -62,20 +63,25 @@ impl Host {
         };
         let ports = spec.ports.values().copied().collect();
         net.judge.starts(spec.instance, Process { servant: node, pid, ports });
-        self.holders.insert(spec.instance, Holder {
-            spec: spec.clone(),
-            state: State { run: Some(run), exit: None },
-            is_alive: true,
-            pid: Some(pid),
-            began_ms: net.ms(),
-            told: Told::Nothing,
-        });
+        self.holders.insert(
+            spec.instance,
+            Holder {
+                spec: spec.clone(),
+                state: State { run: Some(run), exit: None },
+                is_alive: true,
+                pid: Some(pid),
+                began_ms: net.ms(),
+                told: Told::Nothing,
+            },
+        );
         Some(pid)
     }
 
     /// How it is told to end.
     pub fn tell(&mut self, id: InstanceId, told: Told) -> bool {
-        let Some(holder) = self.holders.get_mut(&id).filter(|holder| holder.pid.is_some()) else { return false };
+        let Some(holder) = self.holders.get_mut(&id).filter(|holder| holder.pid.is_some()) else {
+            return false;
+        };
         holder.told = told;
         true
     }
