@@ -90,7 +90,8 @@ impl Judge {
 
     pub(super) fn committed(&mut self, by: Node, message: &Message, sequence: u64) {
         if self.log.is_cut {
-            return self.blame("nothing is appended to a log that lost commits", || format!("commit {sequence}"));
+            return self
+                .blame("nothing is appended to a log that lost commits", || format!("commit {sequence}"));
         }
         let Ok(commit) = wire::decode::<Commit>(&message.payload) else {
             return self.blame("the log holds commits", || format!("message {sequence} is none"));

@@ -59,6 +59,10 @@ impl Tail {
     }
 
     fn begin(&mut self, net: &mut Net) {
+        if !net.is_connected(self.node) {
+            self.is_reopening = true;
+            return net.wake(self.node, REOPEN, Timer::Reopen);
+        }
         self.is_reopening = false;
         if let Some(consumer) = self.consumer.take() {
             net.stop(self.node, consumer);

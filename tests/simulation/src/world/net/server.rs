@@ -127,7 +127,9 @@ fn publish(net: &mut Net, asker: Asker, message: &Message) {
         Ok(ack) => {
             if !ack.duplicate {
                 let name = asker.node;
-                net.note(name, || format!("stored {} at {}", message.subject, ack.sequence));
+                if !message.subject.starts_with("$KV.KING_LEASE") {
+                    net.note(name, || format!("stored {} at {}", message.subject, ack.sequence));
+                }
                 let Net { judge, server, now, .. } = net;
                 judge.stored(asker.node, message, ack.sequence, &server.jetstream, *now);
                 push(net);
