@@ -5,10 +5,13 @@ export PATH := $(CURDIR)/.tools/bin:$(PATH)
 SERVICES := -p king -p foreman -p servant -p alerter -p kingctl
 # make bench ONLY=name runs one benchmark.
 ONLY ?=
+# make sim SEEDS=100000 runs so many seeds; make sim SEED=4711 one of them, with all that happens in it.
+SEEDS ?= 2000
+SEED ?=
 # make up UP="--http 127.0.0.1:8480 --servants 3" passes flags to `kingctl up`.
 UP ?=
 
-.PHONY: help up build test lint bench
+.PHONY: help up build test lint bench sim mutants
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z]*\): .*## \(.*\)/  make \1	\2/p' Makefile
@@ -26,7 +29,8 @@ test: ## check the format, lint, build, and run every test
 	@$(MAKE) --no-print-directory lint
 	cargo build --workspace --bins --locked
 	cargo test --workspace --doc --locked --quiet
-	cargo nextest run --workspace --locked
+	cargo nextest run --workspace --locked --exclude simulation
+	cargo nextest run --cargo-profile sim --locked -p simulation
 
 lint: ## check the format and lint, with warnings denied
 	cargo fmt --all --check
@@ -38,3 +42,9 @@ bench: ## run the benchmarks; ONLY=name runs one
 	@scripts/bootstrap --for bench
 	@$(MAKE) --no-print-directory build
 	cargo run --release --locked -p kingdom-tests --bin bench -- $(ONLY)
+
+sim: ## run the kingdom on a model of NATS, in virtual time; SEEDS=n many, SEED=n one of them
+	cargo run --profile sim --locked -p simulation --bin sim -- $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+
+mutants: ## plant each of the known bugs, and show that the simulation finds it
+	@scripts/mutants

@@ -45,9 +45,14 @@ impl Real {
     /// Without a stream or a subscription, as every case begins.
     pub fn begin_anew(&mut self) {
         self.subscriptions.clear();
-        if self.state(STREAM).is_ok() {
-            self.delete(STREAM).unwrap();
-        }
+        let client = self.client.clone();
+        self.runtime.block_on(wait::until("the stream of the case before is gone", async || {
+            let gone = call(&client, &format!("STREAM.DELETE.{STREAM}"), &Value::Null).await.map(drop);
+            match gone {
+                Err(refusal) if refusal.code == code::STREAM_NOT_FOUND => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        }));
     }
 
     /// A stream of as many copies as there are servers can be made.
@@ -82,6 +87,18 @@ impl Real {
         }));
     }
 
+    /// The server of this client knows where the stream is led: a message that cannot fit is refused, and not lost.
+    fn until_reached(&self, config: &StreamConfig) {
+        let subject = config.subjects[0].replace('>', "reached");
+        let probe = Message::new(subject, &[("Nats-Expected-Stream", "none of this name")], "");
+        self.runtime.block_on(wait::until("the stream is reached", async || {
+            match pipeline(&self.client, std::slice::from_ref(&probe)).await.remove(0) {
+                Err(PublishFailure::Refused(refusal)) if refusal.code == code::OTHER_STREAM => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        }));
+    }
+
     fn found(answer: Result<StreamMessage, RawMessageError>) -> Result<Option<(u64, Message)>, Refusal> {
         match answer {
             Ok(found) => {
@@ -103,7 +120,9 @@ impl Bus for Real {
 
     fn create(&mut self, config: &StreamConfig) -> Result<(), Refusal> {
         let body = settings(config, self.copies());
-        self.call(&format!("STREAM.CREATE.{}", config.name), &body).map(drop)
+        self.call(&format!("STREAM.CREATE.{}", config.name), &body)?;
+        self.until_reached(config);
+        Ok(())
     }
 
     fn delete(&mut self, stream: &str) -> Result<(), Refusal> {

@@ -292,6 +292,11 @@ impl Net {
                     return None;
                 }
                 if matches!(came, Came::Cut) {
+                    if link.is_paused(self.now) {
+                        let until = link.paused_until;
+                        self.at(until, Due::Came { node, life, came });
+                        return None;
+                    }
                     if !link.is_connected {
                         return None;
                     }
