@@ -8,7 +8,8 @@ use std::process::Command;
 #[test]
 fn every_planted_bug_can_be_planted() {
     let own = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut patches: Vec<_> = std::fs::read_dir(own.join("mutants")).unwrap().map(|file| file.unwrap().path()).collect();
+    let mut patches: Vec<_> =
+        std::fs::read_dir(own.join("mutants")).unwrap().map(|file| file.unwrap().path()).collect();
     patches.sort();
     assert!(patches.len() >= 20, "{patches:?}");
     for patch in patches {
