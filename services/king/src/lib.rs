@@ -21,6 +21,7 @@ pub mod watch;
 pub mod alarm;
 pub mod feed;
 pub mod effects;
+pub mod past;
 pub mod queries;
 pub mod http;
 pub mod manifest;

@@ -2,6 +2,7 @@
 
 use crate::http::Metrics;
 use crate::kingdom::Kingdom;
+use crate::past::{Past, PastItems, PastPage};
 use crate::status::Status;
 use crate::writer::work::{PLAN_PREFIX, format_of, fresh_command_id, read_command};
 use bus::Bus;
@@ -38,6 +39,7 @@ pub struct Queries {
     kingdom: Kingdom,
     metrics: Arc<Metrics>,
     status: Status,
+    past: Past,
 }
 
 /// The items of a reply, with those that only the King itself knows.
@@ -48,6 +50,7 @@ pub enum KnownItems {
     King(Vec<KingItem>),
     Kings(Vec<KingPlace>),
     Plans(Vec<PlanItem>),
+    Past(PastItems),
 }
 
 /// A reply whose items have their own shape for each kind of query.
@@ -64,8 +67,8 @@ pub enum AnyReply {
 }
 
 impl Queries {
-    pub fn new(bus: Bus, kingdom: Kingdom, metrics: Arc<Metrics>, status: Status) -> Self {
-        Self { bus, kingdom, metrics, status }
+    pub fn new(bus: Bus, kingdom: Kingdom, metrics: Arc<Metrics>, status: Status, past: Past) -> Self {
+        Self { bus, kingdom, metrics, status, past }
     }
 
     /// Answers until it is told to stop.
@@ -102,6 +105,9 @@ impl Queries {
         let kind = kind_of(&message.subject).unwrap_or_default().to_owned();
         let reply = if kind.starts_with(PLAN_PREFIX) {
             self.plan(&message, places).await
+        } else if Past::knows(&kind) {
+            let _place = places.acquire().await;
+            of_past(self.past.answer(&kind, format, &message.payload).await)
         } else {
             match read(format, &message.payload) {
                 Ok(question) => self.answer(&kind, &question, places).await,
@@ -165,6 +171,13 @@ impl Queries {
             published: self.metrics.published_event_number.get(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         })
+    }
+}
+
+fn of_past(answer: Result<PastPage, Refusal>) -> AnyReply {
+    match answer {
+        Ok(PastPage { items, next, event }) => AnyReply::Ok { event, items: KnownItems::Past(items), next },
+        Err(refusal) => AnyReply::Refused(refusal),
     }
 }
 

@@ -15,6 +15,7 @@ use crate::helm::{self, HelmError, Turn};
 use crate::http::{Metrics, Readiness, ServeError};
 use crate::journal::{self, Keeper, KeeperError, RestoreError, Restored};
 use crate::kingdom::Kingdom;
+use crate::past::{self, Past};
 use crate::queries::Queries;
 use crate::signer::{Signer, SignerError};
 use crate::status::{Identity, Status};
@@ -101,6 +102,7 @@ pub enum KingError {
 struct King {
     id: KingId,
     signer: Signer,
+    past: Past,
     bus: Bus,
     log: Log,
     kingdom: Kingdom,
@@ -196,10 +198,19 @@ impl King {
         );
         let identity = Identity { king: id, name: args.name(), http: args.http };
         let status = Status::new(identity, kingdom.clone(), readiness.clone(), metrics.clone());
+        let signer = Signer::open(&folder.join("audit.key"))?;
+        let past = Past::new(kingdom.clone(), log.clone(), signer.clone());
         let king = Self {
             id,
-            signer: Signer::open(&folder.join("audit.key"))?,
-            queries: Queries::new(bus.clone(), kingdom.clone(), metrics.clone(), status.clone()),
+            queries: Queries::new(
+                bus.clone(),
+                kingdom.clone(),
+                metrics.clone(),
+                status.clone(),
+                past.clone(),
+            ),
+            signer,
+            past,
             bus,
             log,
             kingdom,
@@ -245,6 +256,9 @@ impl King {
         let lease = Lease::new(&self.bus, &self.limits);
         let (parts, status, stop) = (self.throne(), self.status.clone(), self.shutdown.clone());
         tasks.spawn(self.queries.clone().run(stop.clone()));
+        tasks.spawn_plain(self.past.clone().keep_index(stop.clone()));
+        let (past, bus) = (self.past.clone(), self.bus.clone());
+        tasks.spawn_plain(past::sign_now_and_then(past, bus, self.id, stop.clone()));
         tasks.spawn(helm::run(parts, status, lease, turn, follower, stop.clone()));
         tasks.spawn_plain(effects::watch_link(self.bus.clone(), self.readiness.clone(), stop));
         Ok(())

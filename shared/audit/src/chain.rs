@@ -37,7 +37,7 @@ pub enum ChainError {
 /// # Errors
 /// When there is no such event, or the past cannot be read.
 pub fn of(history: &impl History, index: &Index, number: EventNumber) -> Result<ChainItem, ChainError> {
-    let last = history.end()?.event.min(index.last());
+    let last = history.newest().min(index.last());
     if number == 0 || number > last {
         return Err(ChainError::Unknown { number, last });
     }

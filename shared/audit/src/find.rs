@@ -34,7 +34,7 @@ pub type EventPage = (Vec<Event>, Option<String>);
 /// # Errors
 /// When `after` names no place, or the past cannot be read.
 pub fn page(history: &impl History, index: &Index, question: &EventQuestion) -> Result<EventPage, FindError> {
-    let range = range(history, index.last(), question)?;
+    let range = range(history, index.last().min(history.newest()), question)?;
     let limit = question.limit.map_or(EVENTS_PER_PAGE, |limit| limit as usize).min(EVENTS_PER_PAGE);
     let mut numbers = index.newest(question, range, limit + 1);
     let mut more = numbers.len() > limit;

@@ -80,11 +80,8 @@ pub type Commits<'a> = Box<dyn Iterator<Item = Result<StoredCommit, HistoryError
 
 /// Stored commits and snapshots, read without waiting for anybody.
 pub trait History {
-    /// The newest commit; [`Place::START`] when there is none.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    fn end(&self) -> Result<Place, HistoryError>;
+    /// The number of the newest event; 0 when there is none.
+    fn newest(&self) -> EventNumber;
 
     /// The commits after a sequence, in order and without a gap, up to the end.
     ///

@@ -21,7 +21,7 @@ pub enum TravelError {
 pub fn state_at(history: &impl History, moment: Moment) -> Result<State, TravelError> {
     match moment {
         Moment::Event(wanted) => {
-            let last = history.end()?.event;
+            let last = history.newest();
             if wanted > last {
                 return Err(TravelError::Future { wanted, last });
             }

@@ -2,7 +2,7 @@
 
 use super::manifest::{Artifact, Entry, Manifest, Segment};
 use super::{BackupError, FORMAT, MANIFEST_BYTES, STATE_BYTES, UNPACKED_BYTES, io_error};
-use crate::history::{Commits, History, HistoryError, Place, Snapshot, StoredCommit};
+use crate::history::{Commits, History, HistoryError, Snapshot, StoredCommit};
 use bytes::{Buf, Bytes};
 use events::{Digest, EventNumber, Timestamp};
 use std::collections::HashMap;
@@ -198,8 +198,8 @@ fn split(segment: &Segment, mut bytes: Bytes) -> Result<Vec<StoredCommit>, Backu
 }
 
 impl<R: Read + Seek> History for Backup<R> {
-    fn end(&self) -> Result<Place, HistoryError> {
-        Ok(self.manifest.place)
+    fn newest(&self) -> EventNumber {
+        self.manifest.place.event
     }
 
     fn commits(&self, after: u64) -> Result<Commits<'_>, HistoryError> {
