@@ -1,9 +1,11 @@
 //! The past as this King tells it: events found by what they are about, chains, states of any moment, signatures.
 //!
-//! Commits come from the King's journal, and the newest, which the journal may not have yet, from the log. What is asked
-//! is worked out on threads that may block, so neither the writer nor a reader of the present ever waits for it.
+//! Commits come from the King's journal, and the newest, which the journal may not have yet, from the log; all of them from
+//! the log, while there is no journal. What is asked is worked out on threads that may block, so neither the writer nor a
+//! reader of the present ever waits for it.
 
 mod view;
+mod stream;
 mod answers;
 mod checkpoints;
 
@@ -43,11 +45,14 @@ struct Shared {
     kingdom: Kingdom,
     log: Log,
     signer: Signer,
-    journal: OnceLock<Journal>,
+    journal: OnceLock<(Journal, Thaw)>,
     index: RwLock<Indexed>,
     /// The state of a list whose next page will be asked for.
     kept: Mutex<Option<Arc<State>>>,
 }
+
+/// Makes a state of the bytes of a snapshot; none when they give none.
+pub type Thaw = fn(&[u8]) -> Option<State>;
 
 #[derive(Default)]
 struct Indexed {
@@ -57,7 +62,7 @@ struct Indexed {
 }
 
 impl Past {
-    /// The past of a kingdom; nothing is known of it before [`Past::begin`].
+    /// The past of a kingdom, from the log alone until [`Past::begin`].
     pub fn new(kingdom: Kingdom, log: Log, signer: Signer) -> Self {
         Self {
             shared: Arc::new(Shared {
@@ -72,8 +77,8 @@ impl Past {
     }
 
     /// The journal is there. A second one is passed over: a King has one.
-    pub fn begin(&self, journal: Journal) {
-        self.shared.journal.get_or_init(|| journal);
+    pub fn begin(&self, journal: Journal, thaw: Thaw) {
+        self.shared.journal.get_or_init(|| (journal, thaw));
     }
 
     /// Keeps the index near the end of the log until the end is asked for.
@@ -86,8 +91,12 @@ impl Past {
                 () = shutdown.requested() => return,
             }
             let (past, shutdown) = (self.clone(), shutdown.clone());
-            let learning = tokio::task::spawn_blocking(move || past.learn_all(&shutdown));
-            if let Err(error) = learning.await.expect("the index does not panic") {
+            let learned = match self.view().await {
+                Ok(Some(view)) => tokio::task::spawn_blocking(move || past.learn_all(&view, &shutdown)).await,
+                Ok(None) => continue,
+                Err(error) => Ok(Err(error)),
+            };
+            if let Err(error) = learned.expect("the index does not panic") {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
                     "the index of events does not go on"
@@ -96,10 +105,8 @@ impl Past {
         }
     }
 
-    fn learn_all(&self, shutdown: &Shutdown) -> Result<(), HistoryError> {
-        let Some(journal) = self.shared.journal.get() else { return Ok(()) };
-        let view = View::new(journal.clone(), Vec::new());
-        while !shutdown.is_requested() && self.learn(&view, INDEX_COMMITS)? {}
+    fn learn_all(&self, view: &View, shutdown: &Shutdown) -> Result<(), HistoryError> {
+        while !shutdown.is_requested() && self.learn(view, INDEX_COMMITS)? {}
         Ok(())
     }
 
@@ -118,12 +125,12 @@ impl Past {
 
     /// The past up to now, as far as the journal is not too far behind; none while the King starts.
     async fn view(&self) -> Result<Option<View>, HistoryError> {
-        let (Some(journal), Some(newest)) = (self.shared.journal.get(), self.shared.kingdom.feed().newest())
-        else {
-            return Ok(None);
+        let Some(newest) = self.shared.kingdom.feed().newest() else { return Ok(None) };
+        let Some((journal, thaw)) = self.shared.journal.get() else {
+            return Ok(Some(View::of_log(self.shared.log.clone(), newest)));
         };
         let after = journal.last().sequence;
-        Ok(Some(View::new(journal.clone(), self.ahead(after, newest).await?)))
+        Ok(Some(View::of_journal(journal.clone(), *thaw, self.ahead(after, newest).await?)))
     }
 
     /// The commits after those of the journal, from the log.
