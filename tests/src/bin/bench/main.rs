@@ -19,12 +19,13 @@ mod crash;
 mod start;
 mod past;
 mod replay;
+mod moments;
 
 use bare::Limit;
 use row::Row;
 
 /// A benchmark: it measures and gives its rows.
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 10] = [
     "command_round_trip",
     "commands_256_callers",
     "events_per_second",
@@ -33,6 +34,8 @@ const NAMES: [&str; 8] = [
     "crash_to_successor",
     "start_second_time",
     "replay",
+    "state_at",
+    "event_ls",
 ];
 
 async fn measure(name: &str) -> anyhow::Result<Vec<Row>> {
@@ -45,6 +48,8 @@ async fn measure(name: &str) -> anyhow::Result<Vec<Row>> {
         "crash_to_successor" => crash::measure().await,
         "start_second_time" => start::measure().await,
         "replay" => replay::measure().await,
+        "state_at" => moments::measure_states(),
+        "event_ls" => moments::measure_pages(),
         unknown => anyhow::bail!("there is no benchmark {unknown:?}; there are: {}", NAMES.join(", ")),
     }
 }
