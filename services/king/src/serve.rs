@@ -231,6 +231,7 @@ impl King {
         self.metrics.journal_set_aside.inc_by(set_aside);
         let stop = self.shutdown.clone();
         tasks.spawn(watch::run(self.bus.clone(), journal.clone(), stop.clone()));
+        self.past.begin(journal.clone(), |bytes| journal::snapshot::decode(bytes).ok());
         let (kingdom, metrics) = (self.kingdom.clone(), self.metrics.clone());
         tasks.spawn(Keeper::new(&self.log, kingdom, metrics, journal, fold.clone()).run(stop));
         Ok(fold)
