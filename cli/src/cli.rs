@@ -104,7 +104,7 @@ pub enum Noun {
     /// Mails that are planned and not yet sent.
     #[command(subcommand)]
     Alert(alert::AlertCommand),
-    /// The King that answers.
+    /// Kings: which of them writes, and how another takes its turn.
     #[command(subcommand)]
     King(king::KingCommand),
     /// Why something is as it is.

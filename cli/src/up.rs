@@ -36,6 +36,7 @@ Examples:
   kingctl up
   kingctl up --data /var/tmp/other --http 127.0.0.1:8480 --nats-port 5222 --ports 26000-26999   # a second kingdom
   kingctl up --servants 3
+  kingctl up --kings 3                # two backups, on ports 7481 and 7482
   kingctl up --nats-servers 3                # any one of the three may die: each keeps a copy of everything
 
 Ctrl-C stops everything; the next start finds it as it was. A second Ctrl-C does not wait for anybody.")]
@@ -52,6 +53,9 @@ pub struct UpArgs {
     /// How many nats-servers: 1 or 3. A kingdom keeps the number that it was made with.
     #[arg(long, value_name = "N", value_parser = nats::parse_count)]
     nats_servers: Option<nats::Count>,
+    /// How many Kings: one writes, the others take over. Each further one serves HTTP on the next port.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=9))]
+    kings: u16,
     /// How many Servants; they are named s1, s2, …
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(0..=100))]
     servants: u16,
@@ -133,6 +137,9 @@ impl Kingdom {
         }
         self.add(Keeper::start(plan.king.clone(), &self.hurry)?);
         self.until(shutdown, ready::king(plan.http)).await?;
+        for king in &plan.backups {
+            self.add(Keeper::start(king.clone(), &self.hurry)?);
+        }
         for service in &plan.others {
             self.add(Keeper::start(service.clone(), &self.hurry)?);
         }
@@ -169,8 +176,11 @@ impl Kingdom {
             }
         });
         let servers = self.layout.names();
-        let is_core =
-            |name: &str| matches!(name, "king" | "foreman") || servers.iter().any(|own| own == name);
+        let is_core = |name: &str| {
+            matches!(name, "king" | "foreman")
+                || name.starts_with("king-")
+                || servers.iter().any(|own| own == name)
+        };
         let (core, mut outer): (Vec<_>, Vec<_>) =
             self.keepers.drain(..).partition(|keeper| is_core(keeper.name()));
         // Servants before the Alerter, so that it can still tell of what their end brings.

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 const REQUEST: Duration = Duration::from_secs(3);
 const CONNECTION: Duration = Duration::from_secs(1);
 const PING: Duration = Duration::from_secs(1);
+const GATHER: Duration = Duration::from_millis(200);
 const UNTIL_ANSWERED: Duration = Duration::from_secs(90);
 
 /// A connection, which comes back by itself after the server was away.
@@ -104,6 +105,27 @@ impl Client {
         let stored = self.jetstream.publish(format!("king.queue.{kind}"), body.to_string().into()).await;
         let stored = stored.expect("the connection lives").await;
         stored.unwrap_or_else(|error| panic!("{kind} is not queued: {error}"));
+    }
+
+    /// Asks everybody who listens, and gives what they say within a short time.
+    ///
+    /// # Panics
+    /// When the connection is gone for good.
+    pub async fn gather(&self, subject: &str) -> Vec<Value> {
+        let inbox = self.nats.new_inbox();
+        let mut replies = self.nats.subscribe(inbox.clone()).await.expect("the connection lives");
+        let question = Bytes::from_static(b"{}");
+        self.nats
+            .publish_with_reply(subject.to_owned(), inbox, question)
+            .await
+            .expect("the connection lives");
+        let (mut said, deadline) = (Vec::new(), Instant::now() + GATHER);
+        while let Ok(Some(message)) = tokio::time::timeout_at(deadline, replies.next()).await {
+            if !message.payload.is_empty() {
+                said.push(parse(&message.payload));
+            }
+        }
+        said
     }
 
     /// Asks, and gives the items.

@@ -27,6 +27,8 @@ pub const SERVICES: [&str; 5] = ["nats", "king", "foreman", "alerter", "s1"];
 /// What a kingdom shall be like.
 #[derive(Clone, Debug)]
 pub struct Plan {
+    /// Up to four; the first is `king`, the others are `king-2` and so on.
+    pub kings: u16,
     pub servants: u16,
     /// Further flags of the King.
     pub king: Vec<String>,
@@ -36,7 +38,12 @@ pub struct Plan {
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { servants: 1, king: Vec::new(), alerter: vec!["--resolve-after-ms".into(), "1500".into()] }
+        Self {
+            kings: 1,
+            servants: 1,
+            king: Vec::new(),
+            alerter: vec!["--resolve-after-ms".into(), "1500".into()],
+        }
     }
 }
 
@@ -83,20 +90,31 @@ impl Kingdom {
     }
 
     fn add_all(&mut self, plan: &Plan) {
-        let mut king = vec![
-            OsString::from("--http"),
-            self.ports.http().to_string().into(),
-            "--nats-system-password-file".into(),
-            self.nats.password_file.clone().into(),
-        ];
-        king.extend(plan.king.iter().map(OsString::from));
-        self.add("king", "king", king);
+        for index in 0..plan.kings {
+            self.add_king(index, &plan.king);
+        }
         self.add("foreman", "foreman", vec![]);
         self.add("alerter", "alerter", plan.alerter.iter().map(OsString::from).collect());
         for index in 0..plan.servants {
             let (name, range) = (format!("s{}", index + 1), self.ports.of_servant(index, plan.servants));
             self.add(&name, "servant", servant_flags(&name, range));
         }
+    }
+
+    fn add_king(&mut self, index: u16, more: &[String]) {
+        let name = king_name(index);
+        let mut flags = vec![
+            OsString::from("--http"),
+            self.ports.http_of(index).to_string().into(),
+            "--name".into(),
+            name.clone().into(),
+            "--nats-system-password-file".into(),
+            self.nats.password_file.clone().into(),
+        ];
+        flags.extend(more.iter().map(OsString::from));
+        let data = if index == 0 { self.path().to_owned() } else { self.path().join("kings").join(&name) };
+        let process = self.service_process(&name, "king", &data, flags);
+        self.services.insert(name, process);
     }
 
     fn add(&mut self, name: &str, program: &str, flags: Vec<OsString>) {
@@ -159,17 +177,6 @@ impl Kingdom {
         self.process(name).has_ended()
     }
 
-    /// Another King for the same kingdom, not started, with a folder and an address of its own.
-    pub fn second_king(&self) -> Process {
-        let flags = [
-            OsString::from("--http"),
-            format!("127.0.0.1:{}", self.ports.spare()).into(),
-            "--nats-system-password-file".into(),
-            self.nats.password_file.clone().into(),
-        ];
-        self.service_process("second-king", "king", &self.path().join("second"), flags)
-    }
-
     /// Starts a service that was killed, and waits until it serves.
     pub async fn restart(&mut self, name: &str) {
         self.start_service(name);
@@ -178,6 +185,45 @@ impl Kingdom {
             "king" => self.is_ready().await,
             _ => {}
         }
+    }
+
+    /// Every King that answers, by its name.
+    pub async fn kings(&self) -> BTreeMap<String, Value> {
+        let places = self.client.gather("king.query.king.ls").await;
+        let items = places.into_iter().flat_map(|mut place| match place["ok"]["items"].take() {
+            Value::Array(items) => items,
+            other => panic!("{other}"),
+        });
+        items.map(|item| (item["name"].as_str().expect("it has a name").to_owned(), item)).collect()
+    }
+
+    /// Waits until one King writes and so many others are backups; gives the name of the one that writes.
+    pub async fn one_writes(&self, backups: usize) -> String {
+        wait::until(&format!("one King writes, and {backups} follow it"), async || {
+            let kings = self.kings().await;
+            let with = |role: &str| kings.iter().filter(|(_, king)| king["role"] == role).count();
+            wait::holds(with("writer") == 1 && with("backup") == backups, || format!("{kings:?}"))?;
+            let writer = kings.into_iter().find(|(_, king)| king["role"] == "writer");
+            writer.map(|(name, _)| name).ok_or_else(|| "just seen".to_owned())
+        })
+        .await
+    }
+
+    /// Waits until a King other than this one writes.
+    pub async fn another_writes(&self, than: &str) -> String {
+        wait::until(&format!("another King than {than} writes"), async || {
+            let kings = self.kings().await;
+            let writer = kings.iter().find(|(name, king)| *name != than && king["role"] == "writer");
+            writer.map(|(name, _)| name.clone()).ok_or_else(|| format!("{kings:?}"))
+        })
+        .await
+    }
+
+    /// Where a King serves HTTP.
+    pub fn http_of(&self, king: &str) -> std::net::SocketAddr {
+        let index =
+            king.strip_prefix("king-").map_or(0, |number| number.parse::<u16>().expect("a number") - 1);
+        self.ports.http_of(index)
     }
 
     /// What a service has said so far.
@@ -292,6 +338,11 @@ impl Kingdom {
         })
         .await
     }
+}
+
+/// What a King is called.
+pub fn king_name(index: u16) -> String {
+    if index == 0 { "king".to_owned() } else { format!("king-{}", index + 1) }
 }
 
 /// The flags of a servant.

@@ -18,6 +18,7 @@ pub mod command;
 pub mod repository;
 pub mod apps;
 pub mod replay;
+pub mod load;
 pub mod output;
 pub mod kingdom;
 

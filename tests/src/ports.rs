@@ -49,6 +49,12 @@ impl Ports {
         (Ipv4Addr::LOCALHOST, self.first + 1).into()
     }
 
+    /// For the HTTP of a King; the first has the usual one.
+    pub fn http_of(&self, king: u16) -> SocketAddr {
+        let port = if king == 0 { self.first + 1 } else { self.first + 2 + king };
+        (Ipv4Addr::LOCALHOST, port).into()
+    }
+
     /// For a server of the test's own.
     pub fn spare(&self) -> u16 {
         self.first + 2
@@ -75,8 +81,8 @@ impl Ports {
 
     /// For the instances of servant `index` of so many, both ends included.
     pub fn of_servant(&self, index: u16, of: u16) -> (u16, u16) {
-        let each = (BLOCK - 4) / of;
-        let first = self.first + 4 + index * each;
+        let each = (BLOCK - 6) / of;
+        let first = self.first + 6 + index * each;
         (first, first + each - 1)
     }
 }

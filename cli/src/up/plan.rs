@@ -72,6 +72,8 @@ pub struct Plan {
     /// One, or the three of a cluster, which need each other.
     pub nats: Vec<Program>,
     pub king: Program,
+    /// The Kings that follow the first one.
+    pub backups: Vec<Program>,
     /// Foreman, Servants, Alerter.
     pub others: Vec<Program>,
 }
@@ -95,21 +97,27 @@ impl Plan {
             layout,
             http: args.http,
             nats: servers.configs.iter().map(|(name, config)| maker.nats(name, config)).collect(),
-            king: maker.service(
-                "king",
-                "king",
-                &[
-                    "--http".into(),
-                    args.http.to_string().into(),
-                    "--nats-system-user".into(),
-                    nats::SYSTEM_USER.into(),
-                    "--nats-system-password-file".into(),
-                    servers.system_password_file.into(),
-                ],
-            )?,
+            king: maker.king(0, &servers.system_password_file)?,
+            backups: (1..args.kings)
+                .map(|index| maker.king(index, &servers.system_password_file))
+                .collect::<Result<_, _>>()?,
             others,
         })
     }
+}
+
+/// Where a King serves HTTP.
+///
+/// # Errors
+/// When there is no such port.
+pub fn king_address(first: SocketAddr, index: u16) -> Result<SocketAddr, Failure> {
+    let port = first.port().checked_add(index).ok_or_else(|| {
+        Failure::Usage(format!(
+            "there is no port {index} after {}; choose a lower one with --http",
+            first.port()
+        ))
+    })?;
+    Ok(SocketAddr::new(first.ip(), port))
 }
 
 struct Maker<'a> {
@@ -137,8 +145,36 @@ impl Maker<'_> {
         }
     }
 
+    /// A King; the further ones have folders of their own and the ports after the first one's.
+    fn king(&self, index: u16, password_file: &Path) -> Result<Program, Failure> {
+        let http = king_address(self.args.http, index)?;
+        let flags = [
+            "--http".into(),
+            http.to_string().into(),
+            "--nats-system-user".into(),
+            nats::SYSTEM_USER.into(),
+            "--nats-system-password-file".into(),
+            password_file.into(),
+        ];
+        if index == 0 {
+            return self.service("king", "king", &flags);
+        }
+        let name = format!("king-{}", index + 1);
+        self.service_in(&self.data.join("kings").join(&name), &name, "king", &flags)
+    }
+
     /// One of the kingdom's own programs, with the flags that all of them share.
     fn service(&self, name: &str, program: &str, flags: &[OsString]) -> Result<Program, Failure> {
+        self.service_in(self.data, name, program, flags)
+    }
+
+    fn service_in(
+        &self,
+        data: &Path,
+        name: &str,
+        program: &str,
+        flags: &[OsString],
+    ) -> Result<Program, Failure> {
         let path = self.programs.join(program);
         if !path.is_file() {
             return Err(Failure::NotFound(format!(
@@ -146,8 +182,7 @@ impl Maker<'_> {
                 path.display()
             )));
         }
-        let mut arguments =
-            vec!["--nats".into(), self.nats_url.clone().into(), "--data".into(), self.data.into()];
+        let mut arguments = vec!["--nats".into(), self.nats_url.clone().into(), "--data".into(), data.into()];
         arguments.extend_from_slice(flags);
         Ok(self.program(name, path, arguments, GRACE))
     }

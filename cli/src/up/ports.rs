@@ -2,6 +2,7 @@
 
 use super::UpArgs;
 use super::nats::Layout;
+use super::plan::king_address;
 use crate::failure::Failure;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
@@ -15,7 +16,8 @@ pub fn check(args: &UpArgs, layout: Layout) -> Result<(), Failure> {
         .addresses()
         .into_iter()
         .try_for_each(|address| check_one(address, "nats-server", "--nats-port"))?;
-    check_one(args.http, "the King's HTTP", "--http")
+    (0..args.kings)
+        .try_for_each(|index| check_one(king_address(args.http, index)?, "a King's HTTP", "--http"))
 }
 
 fn check_one(address: SocketAddr, whose: &str, flag: &str) -> Result<(), Failure> {

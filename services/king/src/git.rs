@@ -30,7 +30,8 @@ pub use reception::ReceptionError;
 use bus::Bus;
 use bus::objects::Objects;
 use cache::Caches;
-use events::{AppName, CommitHash, Digest};
+use events::{AppName, CommitHash, Digest, EventNumber};
+use futures_util::future::BoxFuture;
 use program::Git;
 use reception::Reception;
 use semver::Version;
@@ -54,6 +55,9 @@ pub struct RepositoryState {
 
 /// Reads the state of an app's repository; none when there is no such app.
 pub type Repositories = Arc<dyn Fn(&AppName) -> Option<RepositoryState> + Send + Sync>;
+
+/// Waits until the state reflects an event, for a bounded time; tells whether it does.
+pub type Reached = Arc<dyn Fn(EventNumber) -> BoxFuture<'static, bool> + Send + Sync>;
 
 /// Where the remote works and what it allows.
 #[derive(Clone, Debug)]
@@ -113,6 +117,7 @@ pub struct Remote {
     bus: Bus,
     objects: Objects,
     repositories: Repositories,
+    reached: Reached,
     caches: Caches,
     spool: Spool,
     reception: Reception,
@@ -129,6 +134,7 @@ impl Remote {
         bus: Bus,
         objects: Objects,
         repositories: Repositories,
+        reached: Reached,
     ) -> Result<Self, RemoteError> {
         let folder = |path: &Path| {
             let path = path.to_owned();
@@ -143,7 +149,7 @@ impl Remote {
         let git = Git::find(&options).await.map_err(RemoteError::Git)?;
         let reception = Reception::open(&options.folder).map_err(RemoteError::Reception)?;
         let permits = Arc::new(Semaphore::new(options.concurrent));
-        Ok(Self { options, git, bus, objects, repositories, caches, spool, reception, permits })
+        Ok(Self { options, git, bus, objects, repositories, reached, caches, spool, reception, permits })
     }
 
     fn state(&self, app: &AppName) -> Option<RepositoryState> {

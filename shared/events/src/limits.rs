@@ -81,3 +81,6 @@ pub const OUTCOMES: usize = 200_000;
 /// How long the lease of the King that writes may last, in milliseconds: shorter ones are lost by a busy machine, longer
 /// ones keep everybody waiting.
 pub const LEASE_MS: std::ops::RangeInclusive<u64> = 50..=60_000;
+/// How long after an election no servant is declared lost, in milliseconds of the log's own time: what was said while no
+/// King listened may be overtaken, and whoever lives has said so by then.
+pub const ELECTION_GRACE_MS: u64 = 5_000;

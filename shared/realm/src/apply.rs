@@ -31,6 +31,7 @@ pub fn apply(state: &mut State, event: &Event) {
         Fact::King(KingEvent::Elected(fact)) => {
             state.epoch = fact.epoch;
             state.king = Some(fact.king);
+            state.elected_at = Some(event.at);
             state.keys.extend(fact.key);
         }
         Fact::King(KingEvent::Checkpointed(fact)) => state.checkpoint = Some(fact.checkpoint.mark.event),

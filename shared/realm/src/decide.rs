@@ -18,7 +18,7 @@ use crate::state::State;
 use events::command::{AppCommand, ConfigCommand, KingCommand, Order, ServantCommand, VersionCommand};
 use events::event::KingElected;
 use events::report::News;
-use events::{Fact, Refusal, Report};
+use events::{Fact, Refusal, Report, Timestamp};
 
 /// What a command leads to.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -80,17 +80,17 @@ impl From<Fact> for Hearing {
     }
 }
 
-/// Decides a report.
+/// Decides a report that is heard at this time of the log.
 ///
 /// # Errors
 /// The refusal of a report that its sender must not send.
-pub fn report(state: &State, report: &Report) -> Result<Hearing, Refusal> {
+pub fn report(state: &State, report: &Report, at: Timestamp) -> Result<Hearing, Refusal> {
     let last = state.senders.get(&report.id.sender).copied().unwrap_or_default();
     if (report.id.epoch, report.id.number) <= last {
         return Ok(Hearing::Redundant);
     }
     match &report.news {
-        News::Servant(news) => servant::hear(state, report, news),
+        News::Servant(news) => servant::hear(state, report, news, at),
         News::Instance(news) => instance::hear(state, report, news),
     }
 }

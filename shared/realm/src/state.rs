@@ -28,6 +28,9 @@ pub struct State {
     pub epoch: u64,
     /// The King that writes.
     pub king: Option<KingId>,
+    /// When it was elected; none before the first election.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub elected_at: Option<Timestamp>,
     /// Up to which sequence the inbox is worked off.
     pub inbox: u64,
     pub apps: BTreeMap<AppName, App>,

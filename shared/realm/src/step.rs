@@ -86,7 +86,7 @@ fn step_command(state: &mut State, command: &Command, draft: &mut Draft<'_>) -> 
 }
 
 fn step_report(state: &mut State, report: &Report, draft: &mut Draft<'_>) -> Response {
-    let verdict = match decide::report(state, report) {
+    let verdict = match decide::report(state, report, draft.at) {
         Ok(Hearing::News(facts)) => draft.record_all(state, facts).map(|()| Verdict::Committed),
         Ok(Hearing::Redundant) => Ok(Verdict::Redundant),
         Err(refusal) => Err(refusal),

@@ -99,6 +99,7 @@ fn heads(state: &State) -> State {
         at,
         epoch,
         king,
+        elected_at,
         inbox,
         apps: _,
         unsettled: _,
@@ -117,6 +118,7 @@ fn heads(state: &State) -> State {
         at: *at,
         epoch: *epoch,
         king: *king,
+        elected_at: *elected_at,
         inbox: *inbox,
         config: Config { revision: config.revision, ..Config::default() },
         keys: keys.clone(),
@@ -126,7 +128,8 @@ fn heads(state: &State) -> State {
 }
 
 fn put_heads(heads: State, state: &mut State) {
-    let State { last, at, epoch, king, inbox, config, keys, checkpoint, .. } = heads;
+    let State { last, at, epoch, king, elected_at, inbox, config, keys, checkpoint, .. } = heads;
+    state.elected_at = elected_at;
     (state.last, state.at, state.epoch, state.king, state.inbox) = (last, at, epoch, king, inbox);
     state.config.revision = config.revision;
     (state.keys, state.checkpoint) = (keys, checkpoint);

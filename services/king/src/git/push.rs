@@ -10,22 +10,29 @@ use super::reception::{Ticket, Verdict};
 use super::refs::{self, Change};
 use super::spool::Spooled;
 use super::{Remote, RepositoryState};
+use bus::connect::RequestError;
 use bus::objects::ObjectError;
 use events::command::app::Bundle;
 use events::command::{AppCommand, Order, PushApp, RefChange, VersionSpec};
 use events::limits::MESSAGE_BYTES;
 use events::subject::{self, HEADER_ACTOR, HEADER_ID};
-use events::{Answer, Digest, Manifest, Outcome, RefusalCode, wire};
+use events::{Answer, Digest, EventNumber, Manifest, Outcome, RefusalCode, wire};
 use semver::Version;
 use service::chain;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::time::{Instant, sleep};
 
 /// How often the command is sent before the pusher is told that nobody knows.
 const ATTEMPTS: usize = 3;
+/// How long nobody may take commands before the pusher is told so.
+const NO_KING_PATIENCE: Duration = Duration::from_secs(10);
+/// Between two looks for somebody who does.
+const PAUSE: Duration = Duration::from_millis(50);
 /// Versions that are packed at once.
 const ARCHIVES: usize = 2;
 
@@ -318,17 +325,28 @@ impl Remote {
         // In a task of its own: once sent, it is not given up when the pusher goes away.
         let sent = tokio::spawn(async move {
             let headers = [(HEADER_ID, id.as_str()), (HEADER_ACTOR, "git")];
-            let mut answer = bus.request(&subject, &headers, payload.clone(), time).await;
-            for _ in 1..ATTEMPTS {
-                if answer.is_ok() {
-                    break;
+            let deadline = Instant::now() + NO_KING_PATIENCE;
+            let mut attempts = 1;
+            loop {
+                match bus.request(&subject, &headers, payload.clone(), time).await {
+                    // No King writes at this moment: another takes over.
+                    Err(RequestError::NoResponders { .. }) if Instant::now() < deadline => {
+                        sleep(PAUSE).await;
+                    }
+                    Err(_) if attempts < ATTEMPTS => attempts += 1,
+                    answer => return answer,
                 }
-                answer = bus.request(&subject, &headers, payload.clone(), time).await;
             }
-            answer
         });
         match sent.await.expect("sending does not panic") {
-            Ok(message) => outcome(&message.payload),
+            Ok(message) => {
+                let event = outcome(&message.payload)?;
+                // Another King may have written it: what the pusher reads next here shall show it.
+                if !(self.reached)(event).await {
+                    tracing::warn!(event, "the log is not followed to the push yet");
+                }
+                Ok(())
+            }
             Err(error) => refused(format!(
                 "the King did not answer ({}); it is not known whether the push was taken: push again",
                 chain(&error)
@@ -366,9 +384,10 @@ async fn read_manifests(
     if faults.is_empty() { Ok(versions) } else { Err(PushError::Refused(faults)) }
 }
 
-fn outcome(payload: &[u8]) -> Result<(), PushError> {
+/// The event up to which the state has the push.
+fn outcome(payload: &[u8]) -> Result<EventNumber, PushError> {
     match wire::decode::<Answer>(payload) {
-        Ok(Answer { outcome: Outcome::Accepted { .. }, .. }) => Ok(()),
+        Ok(Answer { outcome: Outcome::Accepted { event, .. }, .. }) => Ok(event),
         Ok(Answer { outcome: Outcome::Refused { refusal, .. }, .. })
             if refusal.code == RefusalCode::Conflict && refusal.field == "bundle.replaces" =>
         {

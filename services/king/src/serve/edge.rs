@@ -4,9 +4,9 @@ use super::tasks::Tasks;
 use super::{King, KingError};
 use crate::args::Args;
 use crate::feed::Placement;
-use crate::git::{GitOptions, Remote, RepositoryState};
+use crate::git::{GitOptions, Reached, Remote, RepositoryState};
 use crate::http::{self, Lookup, Parts, Readiness};
-use crate::queries;
+use crate::queries::{self, MIN_EVENT_PATIENCE};
 use axum::Router;
 use axum::extract::Request;
 use axum::http::StatusCode;
@@ -47,7 +47,12 @@ async fn git_remote(king: &King, args: &Args, folder: &Folder) -> Result<Arc<Rem
     let repositories =
         Arc::new(move |app: &AppName| kingdom.read(|state| state.apps.get(app).map(repository)));
     let objects = Objects::open(&king.bus).await?;
-    Ok(Arc::new(Remote::new(options, king.bus.clone(), objects, repositories).await?))
+    let kingdom = king.kingdom.clone();
+    let reached: Reached = Arc::new(move |event| {
+        let kingdom = kingdom.clone();
+        Box::pin(async move { kingdom.reached(event, MIN_EVENT_PATIENCE).await })
+    });
+    Ok(Arc::new(Remote::new(options, king.bus.clone(), objects, repositories, reached).await?))
 }
 
 /// Git's routes, closed until the log has been read: before, no repository is known and each would look new.

@@ -117,7 +117,17 @@ async fn serve(
 ) -> (Arc<Remote>, u16) {
     let states = Arc::clone(taken);
     let state = Arc::new(move |app: &AppName| states.lock().unwrap().repositories.get(app).cloned());
-    let remote = Arc::new(Remote::new(limits.clone(), bus.clone(), objects.clone(), state).await.unwrap());
+    let remote = Arc::new(
+        Remote::new(
+            limits.clone(),
+            bus.clone(),
+            objects.clone(),
+            state,
+            Arc::new(|_| Box::pin(async { true })),
+        )
+        .await
+        .unwrap(),
+    );
     tokio::spawn(Arc::clone(&remote).run_hooks(std::future::pending()));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();

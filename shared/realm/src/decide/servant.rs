@@ -7,16 +7,23 @@ use events::command::RemoveServant;
 use events::event::{
     ServantChanged, ServantEvent, ServantJoined, ServantLost, ServantRemoved, ServantReturned,
 };
-use events::limits::{CAPABILITIES, SERVANTS};
+use events::limits::{CAPABILITIES, ELECTION_GRACE_MS, SERVANTS};
 use events::report::{RegisterServant, ServantNews};
-use events::{Fact, Refusal, RefusalCode, Report, ServantId};
+use events::{Fact, Refusal, RefusalCode, Report, ServantId, Timestamp};
 
 /// The lowest port that may be given out: those below belong to the system.
 const LOWEST_PORT: u16 = 1024;
 
-pub(super) fn hear(state: &State, report: &Report, news: &ServantNews) -> Result<Hearing, Refusal> {
+pub(super) fn hear(
+    state: &State,
+    report: &Report,
+    news: &ServantNews,
+    at: Timestamp,
+) -> Result<Hearing, Refusal> {
     match news {
         ServantNews::Register(facts) => register(state, report, facts),
+        // Its Foreman says it again when the view does not show it.
+        ServantNews::Lose(_) if in_grace(state, at) => Ok(Hearing::Redundant),
         ServantNews::Lose(news) => Ok(lose(state, report, news.servant, news.silent_ms)),
         ServantNews::Return(news) => Ok(returned(state, report, news.servant)),
     }
@@ -66,6 +73,11 @@ fn check_facts(report: &Report, facts: &RegisterServant) -> Result<(), Refusal> 
         return Err(refusal(RefusalCode::Invalid, "capabilities", rule, "report fewer or shorter ones"));
     }
     Ok(())
+}
+
+/// Whether the King was elected so lately that what it hears may have waited for it, and be no more true.
+fn in_grace(state: &State, at: Timestamp) -> bool {
+    state.elected_at.is_some_and(|elected| at.0 < elected.0 + ELECTION_GRACE_MS)
 }
 
 /// Only the Foreman of its domain knows whether a servant is heard.

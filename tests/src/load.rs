@@ -1,0 +1,116 @@
+//! A steady stream of commands, each sent under one id until it is answered, with the times of its answers.
+
+use crate::client::Client;
+use crate::replay::Replay;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+
+/// How long one attempt waits for its answer.
+const ATTEMPT: Duration = Duration::from_millis(500);
+/// Between two attempts when no King listens.
+const PAUSE: Duration = Duration::from_millis(2);
+/// How long a command may go without an answer.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A command that was answered.
+#[derive(Clone, Debug)]
+pub struct Answered {
+    pub id: String,
+    pub at: Instant,
+    /// How long it took in all.
+    pub took: Duration,
+    pub answer: Value,
+}
+
+impl Answered {
+    /// The number of its event.
+    pub fn event(&self) -> u64 {
+        self.answer["event"].as_u64().unwrap_or_default()
+    }
+}
+
+/// A stream that runs.
+#[derive(Debug)]
+pub struct Load {
+    stopped: Arc<AtomicBool>,
+    sending: JoinHandle<Vec<Answered>>,
+}
+
+impl Load {
+    /// Starts one of so many commands in a second. The ids begin with `name`.
+    pub fn start(client: &Client, name: &str, per_second: u32) -> Self {
+        let stopped = Arc::new(AtomicBool::new(false));
+        let sending = send(client.clone(), name.to_owned(), per_second, stopped.clone());
+        Self { stopped, sending: tokio::spawn(sending) }
+    }
+
+    /// Sends no more, and gives what was answered, in the order of the events.
+    ///
+    /// # Panics
+    /// When a command was not answered.
+    pub async fn stop(self) -> Vec<Answered> {
+        self.stopped.store(true, Ordering::SeqCst);
+        let mut answered = self.sending.await.expect("the stream does not panic");
+        answered.sort_by_key(Answered::event);
+        answered
+    }
+}
+
+async fn send(client: Client, name: String, per_second: u32, stopped: Arc<AtomicBool>) -> Vec<Answered> {
+    let mut beats = interval(Duration::from_secs(1) / per_second);
+    beats.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    let mut callers = JoinSet::new();
+    let mut number = 0;
+    while !stopped.load(Ordering::SeqCst) {
+        beats.tick().await;
+        callers.spawn(call(client.clone(), format!("{name}-{number}"), number));
+        number += 1;
+    }
+    callers.join_all().await
+}
+
+async fn call(client: Client, id: String, number: u64) -> Answered {
+    let body = json!({ "values": { format!("KEY_{}", number % 100): number.to_string() } });
+    let began = Instant::now();
+    loop {
+        let payload = body.to_string().into_bytes();
+        let attempt = timeout(ATTEMPT, client.request("king.cmd.config.set", Some(&id), payload)).await;
+        if let Ok(Ok(bytes)) = attempt {
+            let answer = serde_json::from_slice(&bytes).expect("an answer is JSON");
+            return Answered { id, at: Instant::now(), took: began.elapsed(), answer };
+        }
+        assert!(began.elapsed() < PATIENCE, "{id} is not answered: {attempt:?}");
+        sleep(PAUSE).await;
+    }
+}
+
+/// Checks that every answered command has one outcome in the log, the one that was told.
+///
+/// # Panics
+/// When one has none, several, or another.
+pub fn each_has_one_outcome(answered: &[Answered], replay: &Replay) {
+    let outcomes = replay.outcomes();
+    for Answered { id, answer, .. } in answered {
+        let found =
+            outcomes.get(id).unwrap_or_else(|| panic!("{id} was answered {answer} and is not in the log"));
+        assert_eq!(found.len(), 1, "{id} has one outcome: {found:?}");
+        assert_eq!(answer["status"], found[0].status, "{id}: {answer}");
+        assert_eq!(answer["event"], found[0].event, "{id}: {answer}");
+    }
+}
+
+/// The time between the last answer of each King and the first of the next, by the number of the election between.
+pub fn gaps(answered: &[Answered], replay: &Replay) -> BTreeMap<u64, Duration> {
+    let elections = replay.events.iter().filter(|event| event.fact.kind() == "king.elected");
+    let gap = |election: u64| {
+        let last = answered.iter().filter(|answered| answered.event() < election).map(|a| a.at).max()?;
+        let first = answered.iter().filter(|answered| answered.event() > election).map(|a| a.at).min()?;
+        Some((election, first.saturating_duration_since(last)))
+    };
+    elections.filter_map(|event| gap(event.id)).collect()
+}

@@ -1,0 +1,167 @@
+//! Several Kings: one writes, the others follow it and take over, whatever happens to the one that writes.
+
+use kingdom_tests::apps::IDLE_APP;
+use kingdom_tests::load::{self, Load};
+use kingdom_tests::{Kingdom, Plan, http, replay, wait};
+use rustix::process::Signal;
+use serde_json::json;
+
+const PER_SECOND: u32 = 200;
+
+async fn kings(count: u16) -> Kingdom {
+    let kingdom = Kingdom::with(Plan { kings: count, servants: 1, ..Plan::default() }).await;
+    kingdom.one_writes(usize::from(count) - 1).await;
+    kingdom
+}
+
+/// Waits until a command is answered, so that a stream is under way.
+async fn answers(kingdom: &Kingdom, id: &str) {
+    kingdom.client.command_until_answered(id, "config.set", &json!({ "values": { "SEEN": id } })).await;
+}
+
+#[tokio::test]
+async fn a_king_that_is_killed_is_followed_by_a_backup() {
+    let mut kingdom = kings(3).await;
+    let load = Load::start(&kingdom.client, "killed", PER_SECOND);
+    for round in 0..4 {
+        let writer = kingdom.one_writes(2).await;
+        answers(&kingdom, &format!("before-{round}")).await;
+        kingdom.kill9(&writer);
+        kingdom.another_writes(&writer).await;
+        answers(&kingdom, &format!("after-{round}")).await;
+        kingdom.start_service(&writer);
+    }
+    kingdom.one_writes(2).await;
+    let answered = load.stop().await;
+    let replay = replay::equals_live(&kingdom.client).await;
+    load::each_has_one_outcome(&answered, &replay);
+    assert!(replay.state.epoch >= 5, "each death is followed by an election: {}", replay.state.epoch);
+    replay::public_events_are_the_log(&kingdom.client).await;
+}
+
+#[tokio::test]
+async fn a_king_that_was_paused_writes_nothing_and_follows() {
+    let mut kingdom = kings(2).await;
+    let load = Load::start(&kingdom.client, "paused", PER_SECOND);
+    let writer = kingdom.one_writes(1).await;
+    answers(&kingdom, "before").await;
+    kingdom.signal(&writer, Signal::STOP);
+    let next = kingdom.another_writes(&writer).await;
+    answers(&kingdom, "meanwhile").await;
+    kingdom.signal(&writer, Signal::CONT);
+    assert_eq!(kingdom.one_writes(1).await, next, "the one that was paused is a backup now");
+    assert!(!kingdom.has_ended(&writer), "in the same process");
+    answers(&kingdom, "after").await;
+    let answered = load.stop().await;
+    let replay = replay::equals_live(&kingdom.client).await;
+    load::each_has_one_outcome(&answered, &replay);
+    let mut epoch = 0;
+    for (_, _, bytes) in kingdom.client.messages(events::subject::LOG_STREAM).await {
+        let commit: events::Commit = events::wire::decode(&bytes).expect("a commit");
+        assert!(commit.epoch >= epoch, "nothing of an epoch is written after the next");
+        epoch = commit.epoch;
+    }
+}
+
+#[tokio::test]
+async fn a_transfer_under_load_loses_and_doubles_nothing() {
+    let kingdom = kings(2).await;
+    let load = Load::start(&kingdom.client, "transfer", PER_SECOND);
+    let mut anonymous = Vec::new();
+    for round in 0..4 {
+        let writer = kingdom.one_writes(1).await;
+        let heir = if writer == "king" { "king-2" } else { "king" };
+        let said = kingdom.kingctl(&["king", "transfer", heir]).await.success();
+        assert!(said.contains(heir), "{said}");
+        assert_eq!(kingdom.one_writes(1).await, heir);
+        // Without an id a command that two Kings took would be done twice.
+        anonymous.push(kingdom.client.accepted("app.create", json!({ "app": format!("app-{round}") })).await);
+    }
+    let answered = load.stop().await;
+    let replay = replay::equals_live(&kingdom.client).await;
+    load::each_has_one_outcome(&answered, &replay);
+    let done = replay.outcomes().len();
+    assert_eq!(done, answered.len() + anonymous.len(), "no command is done twice under two ids");
+    let slow = answered.iter().filter(|answered| answered.took >= wait::PATIENCE / 20).count();
+    assert_eq!(slow, 0, "nothing that was sent meanwhile is lost and sent again");
+    let kings = kingdom.kingctl_json(&["king", "ls"]).await;
+    assert_eq!(kings.as_array().map(Vec::len), Some(2), "{kings}");
+}
+
+#[tokio::test]
+async fn a_king_that_is_told_to_end_hands_over() {
+    let mut kingdom = kings(2).await;
+    let load = Load::start(&kingdom.client, "ended", PER_SECOND);
+    let writer = kingdom.one_writes(1).await;
+    answers(&kingdom, "before").await;
+    kingdom.signal(&writer, Signal::TERM);
+    let next = kingdom.another_writes(&writer).await;
+    assert_ne!(next, writer);
+    answers(&kingdom, "after").await;
+    let answered = load.stop().await;
+    let replay = replay::equals_live(&kingdom.client).await;
+    load::each_has_one_outcome(&answered, &replay);
+    assert!(kingdom.said(&next).contains("told to write"), "it was called, and has not waited for the lease");
+}
+
+#[tokio::test]
+async fn a_backup_takes_pushes_and_serves_them_after_a_failover() {
+    let mut kingdom = kings(2).await;
+    let writer = kingdom.one_writes(1).await;
+    let backup = if writer == "king" { "king-2" } else { "king" };
+    let repository = kingdom.repository("shop", IDLE_APP).await;
+    let address = kingdom.http_of(backup);
+    let remote = format!("http://{address}/git/shop.git");
+    repository.git(&["remote", "set-url", "king", &remote]).await.success();
+    let ready = http::get(address, "/readyz").await.expect("an answer");
+    assert!(ready.status == 200 && ready.body.contains("backup"), "{}", ready.body);
+    repository.publish("v1.0.0").await;
+    repository.git(&["fetch", "king"]).await.success();
+    kingdom.kill9(&writer);
+    kingdom.another_writes(&writer).await;
+    let copy = kingdom.path().join("copy");
+    let place = copy.display().to_string();
+    repository.git(&["clone", "--quiet", &remote, &place]).await.success();
+    assert!(copy.join("king.yaml").exists() || copy.join("Procfile").exists(), "the clone has the files");
+    kingdom.kingctl(&["app", "deploy", "shop@1.0.0", "--count", "1", "--wait"]).await.success();
+}
+
+#[tokio::test]
+async fn a_lease_that_is_lost_is_made_anew() {
+    let kingdom = kings(2).await;
+    let load = Load::start(&kingdom.client, "lease", PER_SECOND);
+    let deleted = kingdom.client.jetstream.delete_stream("KV_KING_LEASE").await;
+    assert!(deleted.expect("the stream was there").success);
+    wait::until("there is a lease again", async || {
+        kingdom
+            .client
+            .jetstream
+            .get_stream("KV_KING_LEASE")
+            .await
+            .map(|_| ())
+            .map_err(|error| error.to_string())
+    })
+    .await;
+    kingdom.one_writes(1).await;
+    answers(&kingdom, "after").await;
+    let answered = load.stop().await;
+    let replay = replay::equals_live(&kingdom.client).await;
+    load::each_has_one_outcome(&answered, &replay);
+}
+
+#[tokio::test]
+async fn kings_outlive_the_death_of_their_nats_server() {
+    let mut kingdom = kings(2).await;
+    let load = Load::start(&kingdom.client, "nats", PER_SECOND);
+    answers(&kingdom, "before").await;
+    kingdom.kill9("nats");
+    kingdom.restart("nats").await;
+    kingdom.one_writes(1).await;
+    answers(&kingdom, "after").await;
+    let answered = load.stop().await;
+    let replay = replay::equals_live(&kingdom.client).await;
+    load::each_has_one_outcome(&answered, &replay);
+    for name in ["king", "king-2"] {
+        assert!(!kingdom.has_ended(name), "{name} lives on");
+    }
+}
