@@ -20,12 +20,13 @@ mod start;
 mod past;
 mod replay;
 mod moments;
+mod failover;
 
 use bare::Limit;
 use row::Row;
 
 /// A benchmark: it measures and gives its rows.
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 12] = [
     "command_round_trip",
     "commands_256_callers",
     "events_per_second",
@@ -36,6 +37,8 @@ const NAMES: [&str; 10] = [
     "replay",
     "state_at",
     "event_ls",
+    "failover_kill",
+    "transfer",
 ];
 
 async fn measure(name: &str) -> anyhow::Result<Vec<Row>> {
@@ -50,6 +53,8 @@ async fn measure(name: &str) -> anyhow::Result<Vec<Row>> {
         "replay" => replay::measure().await,
         "state_at" => moments::measure_states(),
         "event_ls" => moments::measure_pages(),
+        "failover_kill" => failover::killed().await,
+        "transfer" => failover::transferred().await,
         unknown => anyhow::bail!("there is no benchmark {unknown:?}; there are: {}", NAMES.join(", ")),
     }
 }

@@ -1,0 +1,94 @@
+//! From the last answer of a King to the first of the next, under a steady stream of commands: when the King that writes
+//! is killed (`failover_kill`), and when it hands over (`transfer`). Each command is sent under one id until it is
+//! answered; afterwards the log is read, and holds each once. `KING_BENCH_FAILOVERS` sets how often; 50 is the long form.
+
+use crate::row::{Row, Target};
+use crate::samples::Samples;
+use anyhow::ensure;
+use kingdom_tests::load::{self, Answered, Load};
+use kingdom_tests::replay::{self, Replay};
+use kingdom_tests::{Kingdom, Plan};
+use serde_json::json;
+use std::time::Duration;
+
+const PER_SECOND: u32 = 200;
+const ROUNDS: usize = 10;
+const KILL_P50_MS: f64 = 500.0;
+const KILL_MOST_MS: f64 = 1000.0;
+const TRANSFER_MS: f64 = 50.0;
+/// etcd's figure on the reference machine, published.
+const ETCD_MS: f64 = 1400.0;
+
+/// Measures how long nobody answers when the King that writes is killed.
+///
+/// # Errors
+/// When nobody takes over, or something acknowledged is lost or done twice.
+pub async fn killed() -> anyhow::Result<Vec<Row>> {
+    let mut kingdom = start().await;
+    let load = Load::start(&kingdom.client, "kill", PER_SECOND);
+    for round in 0..rounds() {
+        let writer = kingdom.one_writes(1).await;
+        answers(&kingdom, round).await;
+        kingdom.kill9(&writer);
+        kingdom.another_writes(&writer).await;
+        kingdom.start_service(&writer);
+    }
+    kingdom.one_writes(1).await;
+    answers(&kingdom, rounds()).await;
+    let samples = gaps(&kingdom, load.stop().await).await?;
+    let beside = "etcd (published)";
+    let p50 = Row::of("failover_kill_p50", &samples, "ms", Target::AtMost(KILL_P50_MS));
+    let most = Row {
+        name: "failover_kill_max",
+        value: samples.max(),
+        target: Target::AtMost(KILL_MOST_MS),
+        ..p50.clone()
+    };
+    Ok(vec![p50.beside(beside, Some(ETCD_MS)), most.beside(beside, Some(ETCD_MS))])
+}
+
+/// Measures how long nobody answers when a King hands over.
+///
+/// # Errors
+/// As [`killed`].
+pub async fn transferred() -> anyhow::Result<Vec<Row>> {
+    let kingdom = start().await;
+    let load = Load::start(&kingdom.client, "transfer", PER_SECOND);
+    for round in 0..rounds() {
+        let writer = kingdom.one_writes(1).await;
+        answers(&kingdom, round).await;
+        kingdom.kingctl(&["king", "transfer"]).await.success();
+        kingdom.another_writes(&writer).await;
+    }
+    answers(&kingdom, rounds()).await;
+    let samples = gaps(&kingdom, load.stop().await).await?;
+    let row = Row::of("transfer_max", &samples, "ms", Target::AtMost(TRANSFER_MS));
+    let row = Row { value: samples.max(), ..row };
+    Ok(vec![row.beside("a stream of 200 commands/s, a gap of", Some(1000.0 / f64::from(PER_SECOND)))])
+}
+
+async fn start() -> Kingdom {
+    let kingdom = Kingdom::with(Plan { kings: 2, servants: 0, ..Plan::default() }).await;
+    kingdom.one_writes(1).await;
+    kingdom
+}
+
+fn rounds() -> usize {
+    #[allow(clippy::disallowed_methods, reason = "a benchmark has no flags of its own")]
+    let asked = std::env::var("KING_BENCH_FAILOVERS").ok();
+    asked.and_then(|count| count.parse().ok()).unwrap_or(ROUNDS)
+}
+
+async fn answers(kingdom: &Kingdom, round: usize) {
+    let body = json!({ "values": { "ROUND": round.to_string() } });
+    kingdom.client.command_until_answered(&format!("round-{round}"), "config.set", &body).await;
+}
+
+/// The gaps, but for that before the first King.
+async fn gaps(kingdom: &Kingdom, answered: Vec<Answered>) -> anyhow::Result<Samples> {
+    let replay: Replay = replay::equals_live(&kingdom.client).await;
+    load::each_has_one_outcome(&answered, &replay);
+    let gaps: Vec<Duration> = load::gaps(&answered, &replay).into_values().collect();
+    ensure!(gaps.len() >= rounds(), "{} elections in {} rounds", gaps.len(), rounds());
+    Ok(Samples::millis(&gaps))
+}
