@@ -4,7 +4,7 @@ use crate::throne::Parts;
 use bus::connect::RequestError;
 use bus::{Bus, Message};
 use events::peer::{PeerAnswer, PeerMessage, Transfer, Transferred};
-use events::query::{KingPlace, KingRole, Reply};
+use events::query::{KingPlace, KingRole, Question, Reply};
 use events::subject::{self, KINGS};
 use events::wire::{self, Format};
 use events::{KingId, Refusal, RefusalCode};
@@ -144,7 +144,7 @@ async fn choose(parts: &Parts, to: Option<&str>) -> Result<KingPlace, Refusal> {
 }
 
 async fn roll_call(bus: &Bus) -> Result<Vec<KingPlace>, RequestError> {
-    let mut replies = bus.gather(KINGS, Vec::new(), ROLL_CALL).await?;
+    let mut replies = bus.gather(KINGS, wire::encode(&Question::default()), ROLL_CALL).await?;
     let mut places = Vec::new();
     while let Some(message) = replies.next().await {
         match wire::decode::<Reply<KingPlace>>(&message.payload) {
