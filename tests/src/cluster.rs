@@ -106,13 +106,32 @@ impl Cluster {
         self.nodes[index].process.signal(Signal::CONT);
     }
 
+    /// Tells one to end, as its service manager does, and waits until it has: it hands over what it leads before.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub async fn end(&mut self, index: usize) {
+        self.nodes[index].process.signal(Signal::TERM);
+        self.nodes[index].process.ended(PATIENCE).await;
+    }
+
+    /// Starts those that were killed, at once, and waits until they greet.
+    ///
+    /// # Panics
+    /// When one runs, or does not greet.
+    pub async fn restart_all(&mut self, indexes: &[usize]) {
+        indexes.iter().for_each(|index| self.nodes[*index].process.start());
+        for index in indexes {
+            greets(self.port(*index)).await;
+        }
+    }
+
     /// Starts one that was killed, and waits until it greets.
     ///
     /// # Panics
     /// When it runs, or does not greet.
     pub async fn restart(&mut self, index: usize) {
-        self.nodes[index].process.start();
-        greets(self.port(index)).await;
+        self.restart_all(&[index]).await;
     }
 
     /// Removes everything that a killed one has stored.

@@ -21,5 +21,6 @@ pub mod replay;
 pub mod load;
 pub mod output;
 pub mod kingdom;
+pub mod chaos;
 
 pub use kingdom::{Kingdom, Plan};

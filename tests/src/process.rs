@@ -48,6 +48,16 @@ impl Process {
         self.environment.push((key.to_owned(), value.as_ref().to_owned()));
     }
 
+    /// Takes a variable out of its environment for the next start.
+    pub fn without_variable(&mut self, key: &str) {
+        self.environment.retain(|(known, _)| known != key);
+    }
+
+    /// Whether it was started and not yet waited for: it may have ended by itself.
+    pub fn runs(&self) -> bool {
+        self.child.is_some()
+    }
+
     /// Starts it.
     ///
     /// # Panics
