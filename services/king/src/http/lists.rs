@@ -28,6 +28,10 @@ pub(super) async fn servants(State(shared): State<Arc<Shared>>, uri: Uri) -> Res
     answer(&shared, "servant.ls", &uri, &["servant", "after", "min_event"]).await
 }
 
+pub(super) async fn king(State(shared): State<Arc<Shared>>, uri: Uri) -> Result<Response, Problem> {
+    answer(&shared, "king.show", &uri, &["min_event"]).await
+}
+
 async fn answer(shared: &Shared, kind: &str, uri: &Uri, known: &[&str]) -> Result<Response, Problem> {
     let question = question(&Parameters::read(uri, known)?)?;
     if shared.parts.feed.newest().is_none() {

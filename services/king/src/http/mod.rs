@@ -66,6 +66,7 @@ pub const ADDRESSES: &[(&str, &str)] = &[
     ("/v1/apps", "apps (?app= ?min_event=)"),
     ("/v1/instances", "instances (?app= ?servant= ?min_event=)"),
     ("/v1/servants", "servants (?servant= ?min_event=)"),
+    ("/v1/king", "the newest event and the hash of the state, as this King has them (?min_event=)"),
     ("/git/<app>.git", "the Git remote of an app: git remote add king <this address>"),
 ];
 
@@ -82,6 +83,7 @@ pub fn router(parts: Parts) -> Router {
         .route("/v1/apps", get(lists::apps))
         .route("/v1/instances", get(lists::instances))
         .route("/v1/servants", get(lists::servants))
+        .route("/v1/king", get(lists::king))
         .method_not_allowed_fallback(not_allowed)
         .fallback(unknown)
         .layer(axum::middleware::from_fn(limits::bounded))
