@@ -135,6 +135,12 @@ impl Fault {
         }
     }
 
+    /// Whether instances may move for it: a Servant that is connected to a server which the others cannot reach is
+    /// silent for its Foreman, and is called lost after 3 s.
+    pub fn may_move(self) -> bool {
+        self == Self::CutLeader || self == Self::CutLeaderOneWay
+    }
+
     /// Why it cannot be done here, when it cannot.
     pub fn obstacle(self, site: &Site) -> Option<&'static str> {
         const NO_DISK: &str = "filling a disk takes root and `unshare --mount`";

@@ -123,6 +123,9 @@ impl Run {
         self.users.rest().await;
         let pids = whole::again(&mut self.site).await;
         let recovery = healed.elapsed();
+        if faults.iter().any(|fault| fault.may_move()) {
+            self.pids.clone_from(&pids);
+        }
         let (counts, wrong) = self.prove(pids).await;
         wrong.iter().for_each(|wrong| println!("chaos: WRONG: {wrong}"));
         let silence = self.users.silence(begun, told);
