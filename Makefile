@@ -8,10 +8,12 @@ ONLY ?=
 # make sim SEEDS=100000 runs so many seeds; make sim SEED=4711 one of them, with all that happens in it.
 SEEDS ?= 2000
 SEED ?=
+# make chaos SEED=7 ROUNDS=3 ONLY=kill-writer,cut-servant chooses the faults.
+ROUNDS ?=
 # make up UP="--http 127.0.0.1:8480 --servants 3" passes flags to `kingctl up`.
 UP ?=
 
-.PHONY: help up build test lint bench sim mutants
+.PHONY: help up build test lint bench sim mutants chaos
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z]*\): .*## \(.*\)/  make \1	\2/p' Makefile
@@ -48,3 +50,8 @@ sim: ## run the kingdom on a model of NATS, in virtual time; SEEDS=n many, SEED=
 
 mutants: ## plant each of the known bugs, and show that the simulation finds it
 	@scripts/mutants
+
+chaos: ## put a whole kingdom under faults and prove its log; SEED=n ROUNDS=n ONLY=faults
+	@scripts/bootstrap --for test
+	cargo build --workspace --bins --locked
+	target/debug/chaos $(if $(SEED),--seed $(SEED)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only $(ONLY))

@@ -215,8 +215,8 @@ impl Log {
                     appending.read_back(witness)
                 }
                 Next::Measure => {
-                    let info = stream::info(&self.bus, LOG_STREAM).await;
-                    appending.measured(info.ok().map(|info| info.state.last_seq))
+                    let last = stream::last_of(&self.bus, LOG_STREAM, appending.sequence() - 1).await;
+                    appending.measured(last)
                 }
                 Next::Again => return None,
                 Next::Done(ending) => return Some(ending),

@@ -2,13 +2,18 @@
 
 use crate::api::{self, ApiError};
 use crate::connect::{Bus, REQUEST_TIMEOUT, RequestError};
+use crate::retry::Backoff;
 use async_nats::HeaderMap;
 use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{LastRawMessageErrorKind, RawMessageError};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::time::Duration;
 use tokio::time::Instant;
+
+/// How long the servers of a cluster have to insist that a stream is shorter than what was read from it.
+const SHORTER_PROOF: Duration = Duration::from_secs(5);
 
 /// What a stream says of itself.
 #[derive(Debug, Deserialize)]
@@ -17,6 +22,34 @@ pub(crate) struct StreamInfo {
     pub created: String,
     pub config: StreamConfig,
     pub state: StreamState,
+    /// Absent where one server stands by itself.
+    cluster: Option<Copies>,
+}
+
+/// The servers that keep a stream, as the one that answers sees them.
+#[derive(Debug, Deserialize)]
+struct Copies {
+    #[serde(default)]
+    replicas: Vec<Peer>,
+}
+
+/// A server with a copy, beside the one that answers.
+#[derive(Debug, Deserialize)]
+struct Peer {
+    #[serde(default)]
+    current: bool,
+    #[serde(default)]
+    offline: bool,
+}
+
+impl StreamInfo {
+    /// Whether the server that answers can know the end of the stream: it is alone, or more than half of the copies are
+    /// in touch with each other.
+    fn is_sure(&self) -> bool {
+        let Some(copies) = &self.cluster else { return true };
+        let in_touch = copies.replicas.iter().filter(|copy| copy.current && !copy.offline).count();
+        2 * (in_touch + 1) > copies.replicas.len() + 1
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -49,6 +82,32 @@ impl From<StreamMessage> for Stored {
 /// The state of a stream.
 pub(crate) async fn info(bus: &Bus, stream: &str) -> Result<StreamInfo, ApiError> {
     api::call(bus, &format!("STREAM.INFO.{stream}"), &Value::Null).await
+}
+
+/// The last sequence of a stream that is expected to reach at least `expected`; none when it cannot be known now.
+///
+/// In a cluster, a server that has just been elected and one that no longer leads without knowing it answer with less than
+/// what is stored. So less is believed only when nothing else is heard for [`SHORTER_PROOF`], from servers in touch.
+pub(crate) async fn last_of(bus: &Bus, stream: &str, expected: u64) -> Option<u64> {
+    let (deadline, mut backoff) = (Instant::now() + SHORTER_PROOF, Backoff::default());
+    loop {
+        let info = match info(bus, stream).await {
+            Ok(info) => info,
+            Err(error) => {
+                tracing::debug!(stream, %error, "the end of the stream is not known");
+                return None;
+            }
+        };
+        let last = info.state.last_seq;
+        if last >= expected || info.cluster.is_none() {
+            return Some(last);
+        }
+        if Instant::now() >= deadline {
+            return info.is_sure().then_some(last);
+        }
+        tracing::debug!(stream, last, expected, "the stream is said to be shorter; asking again");
+        backoff.wait().await;
+    }
 }
 
 /// The message with a sequence; none when there is none.
@@ -114,4 +173,24 @@ fn found(answer: Result<StreamMessage, RawMessageError>) -> Result<Option<Stored
 
 fn other(error: impl Into<crate::Source>) -> ApiError {
     ApiError::Client(error.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn info(cluster: Value) -> StreamInfo {
+        let state = json!({ "messages": 32, "first_seq": 1, "last_seq": 32 });
+        serde_json::from_value(json!({ "created": "now", "state": state, "cluster": cluster })).expect("info")
+    }
+
+    #[test]
+    fn a_server_that_has_lost_touch_does_not_know_the_end() {
+        let near = json!({ "name": "n2", "current": true });
+        let far = json!({ "name": "n3", "current": false, "offline": true });
+        assert!(info(Value::Null).is_sure(), "one server by itself");
+        assert!(info(json!({ "leader": "n1" })).is_sure(), "one copy");
+        assert!(info(json!({ "replicas": [near, far] })).is_sure(), "two of three");
+        assert!(!info(json!({ "replicas": [far, far] })).is_sure(), "one of three");
+    }
 }

@@ -239,15 +239,11 @@ async fn open(bus: Bus, course: Arc<Course>, after: u64, wait: Duration) -> Resu
 
 /// Refuses a stream that is shorter than what was read from it. Knows nothing when the server does not answer.
 async fn check_length(bus: &Bus, course: &Course, after: u64) -> Result<(), TailError> {
-    match stream::info(bus, course.stream).await {
-        Ok(info) if info.state.last_seq < after => {
-            Err(TailError::Shorter { stream: course.stream.to_owned(), after, last: info.state.last_seq })
+    match stream::last_of(bus, course.stream, after).await {
+        Some(last) if last < after => {
+            Err(TailError::Shorter { stream: course.stream.to_owned(), after, last })
         }
-        Ok(_) => Ok(()),
-        Err(error) => {
-            tracing::debug!(stream = course.stream, %error, "no stream yet");
-            Ok(())
-        }
+        Some(_) | None => Ok(()),
     }
 }
 

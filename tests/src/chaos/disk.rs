@@ -74,6 +74,16 @@ impl Disk {
         }
     }
 
+    /// Copies what it holds to `<folder>-kept`, since it ends with this program.
+    pub fn keep(&self) {
+        let mut to = self.folder.clone().into_os_string();
+        to.push("-kept");
+        let copied = Command::new("cp").arg("--archive").arg(&self.folder).arg(to).status();
+        if !copied.as_ref().is_ok_and(std::process::ExitStatus::success) {
+            println!("chaos: {} is not kept: {copied:?}", self.folder.display());
+        }
+    }
+
     /// Gives the room back.
     ///
     /// # Panics

@@ -163,10 +163,11 @@ impl Site {
     /// Lets the folder stay when everything ends.
     pub fn keep(mut self) -> PathBuf {
         self.end_all();
-        // It would remove the folder.
-        if let Some(reaper) = self.reaper.take() {
-            drop(reaper);
+        for disk in [&self.disks.server, &self.disks.king, &self.disks.servant].into_iter().flatten() {
+            disk.keep();
         }
+        // Told that the end is clean, it removes nothing.
+        drop(self.reaper.take());
         self.folder.take().expect("it is kept once").keep()
     }
 

@@ -1,22 +1,46 @@
 //! `make chaos`: a whole kingdom of real programs under faults, until something is wrong or the time is over.
 //!
-//! `make chaos SEED=7` chooses the faults, `ROUNDS=3` goes three times over all of them, `ONLY=kill-writer,cut-servant`
-//! takes these. It ends with a table; with 1 and the place of all files when something was wrong.
+//! It ends with a table; with 1 and the place of all files when something was wrong.
 
+use clap::Parser;
 use futures_util::FutureExt;
 use kingdom_tests::chaos::disk;
 use kingdom_tests::chaos::fault::Fault;
 use kingdom_tests::chaos::run::{Plan, Run};
+use std::hash::{BuildHasher, RandomState};
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
-use std::str::FromStr;
-use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Injects faults into a kingdom of three NATS servers and three Kings, and proves from the log that it kept its word.
+#[derive(Debug, Parser)]
+#[command(after_help = "Examples:
+  make chaos                                   # every fault that fits into four minutes
+  make chaos SEED=7                            # the same choices again
+  make chaos ROUNDS=3                          # three times over all faults
+  make chaos ONLY=kill-writer,cut-servant      # these, three times")]
+struct Args {
+    /// Chooses the faults, their order and their length; drawn when absent.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// How often to go over all faults; when absent, what fits into four minutes.
+    #[arg(long)]
+    rounds: Option<u32>,
+    /// Only these faults, separated by commas.
+    #[arg(long, value_delimiter = ',', value_parser = fault)]
+    only: Vec<Fault>,
+}
+
+fn fault(name: &str) -> Result<Fault, String> {
+    let names = || Fault::ALL.iter().map(|fault| fault.name()).collect::<Vec<_>>().join(", ");
+    Fault::named(name).ok_or_else(|| format!("there is no such fault; there are: {}", names()))
+}
 
 fn main() -> anyhow::Result<ExitCode> {
+    let args = Args::parse();
     disk::enter_namespace();
-    let plan = plan()?;
-    let runtime = tokio::runtime::Runtime::new()?;
-    Ok(runtime.block_on(run(&plan)))
+    let seed = args.seed.unwrap_or_else(|| RandomState::new().hash_one("chaos") % 1_000_000);
+    let plan = Plan { seed, rounds: args.rounds, only: args.only };
+    Ok(tokio::runtime::Runtime::new()?.block_on(run(&plan)))
 }
 
 async fn run(plan: &Plan) -> ExitCode {
@@ -37,35 +61,11 @@ async fn run(plan: &Plan) -> ExitCode {
     }
     let folder = run.site.keep();
     println!(
-        "chaos: something is wrong. The same faults again: make chaos SEED={}\n\
+        "chaos: something is wrong. The same choices again: make chaos SEED={}\n\
          chaos: data of every program in {}, what each said in {}",
         plan.seed,
         folder.display(),
         folder.join("log").display()
     );
     ExitCode::FAILURE
-}
-
-fn plan() -> anyhow::Result<Plan> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
-    let seed = number("SEED")?.unwrap_or(u64::try_from(now)?);
-    let only = std::env::var("ONLY").unwrap_or_default();
-    let only = only.split(',').filter(|name| !name.is_empty()).map(fault).collect::<anyhow::Result<_>>()?;
-    Ok(Plan { seed, rounds: number("ROUNDS")?, only })
-}
-
-fn fault(name: &str) -> anyhow::Result<Fault> {
-    let names: Vec<_> = Fault::ALL.iter().map(|fault| fault.name()).collect();
-    Fault::named(name)
-        .ok_or_else(|| anyhow::anyhow!("there is no fault {name:?}; there are: {}", names.join(", ")))
-}
-
-fn number<T: FromStr>(variable: &str) -> anyhow::Result<Option<T>> {
-    match std::env::var(variable) {
-        Ok(text) if !text.is_empty() => {
-            let parsed = text.parse();
-            parsed.map(Some).map_err(|_| anyhow::anyhow!("{variable}={text} is no number"))
-        }
-        Ok(_) | Err(_) => Ok(None),
-    }
 }
