@@ -1,7 +1,8 @@
 //! The watch: whether the log still is what the journal has seen of it.
 //!
 //! Every few seconds it asks the stream for its length and its last common commit, and proves some older commits in turn.
-//! A finding is looked at twice, for a server that starts may know less than it has on disk for a moment.
+//! A finding has to stand for some looks, for a server that starts, or has just been elected by the others of a cluster,
+//! may know less than is stored for a moment.
 
 use bus::Bus;
 use bus::compare::{self, CompareError, Finding};
@@ -15,6 +16,8 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 const EVERY: Duration = Duration::from_secs(2);
 /// How long after a finding it looks again.
 const AGAIN: Duration = Duration::from_secs(1);
+/// How often it looks again before a finding is believed.
+const LOOKS: u32 = 4;
 /// How many older commits each look proves.
 const PROBES: u64 = 8;
 
@@ -45,7 +48,7 @@ pub enum WatchError {
 /// [`Disaster`] in `Ok(Some(..))`; an error when log or journal cannot be read.
 pub async fn look_first(bus: &Bus, journal: &Journal) -> Result<Option<Disaster>, CompareError> {
     let seen = last_seen(journal)?;
-    if let Some(finding) = twice(bus, seen).await? {
+    if let Some(finding) = Look::End.insists(bus, seen).await? {
         return Ok(Some(Disaster { finding: finding.into(), seen }));
     }
     let Some(survey) = compare::survey(bus).await? else { return Ok(None) };
@@ -81,12 +84,35 @@ fn last_seen(journal: &Journal) -> Result<Place, JournalError> {
     Ok(journal.witness(journal.witnessed())?.unwrap_or(Place::START))
 }
 
-async fn twice(bus: &Bus, seen: Place) -> Result<Option<Finding>, LogError> {
-    if compare::glance(bus, seen).await?.is_none() {
-        return Ok(None);
+/// What is looked at.
+#[derive(Clone, Copy)]
+enum Look {
+    /// The length of the log, and the last commit that was seen.
+    End,
+    /// One commit.
+    Commit,
+}
+
+impl Look {
+    async fn once(self, bus: &Bus, seen: Place) -> Result<Option<Finding>, LogError> {
+        match self {
+            Self::End => compare::glance(bus, seen).await,
+            Self::Commit => compare::same_commit(bus, seen).await,
+        }
     }
-    sleep(AGAIN).await;
-    compare::glance(bus, seen).await
+
+    /// A finding that stands each time it is looked at again.
+    async fn insists(self, bus: &Bus, seen: Place) -> Result<Option<Finding>, LogError> {
+        let mut found = self.once(bus, seen).await?;
+        for _ in 0..LOOKS {
+            if found.is_none() {
+                break;
+            }
+            sleep(AGAIN).await;
+            found = self.once(bus, seen).await?;
+        }
+        Ok(found)
+    }
 }
 
 /// Watches until the end is asked for.
@@ -111,7 +137,7 @@ pub async fn run(bus: Bus, journal: Journal, shutdown: Shutdown) -> Result<(), W
 
 async fn look(bus: &Bus, journal: &Journal, probe: &mut u64) -> Result<(), WatchError> {
     let seen = last_seen(journal)?;
-    let found = match twice(bus, seen).await {
+    let found = match Look::End.insists(bus, seen).await {
         Ok(None) => probe_some(bus, journal, seen.sequence, probe).await?,
         Ok(found) => found,
         Err(error) => {
@@ -139,7 +165,7 @@ async fn probe_some(
     for _ in 0..PROBES.min(last) {
         *probe = if *probe >= last { 1 } else { *probe + 1 };
         let Some(seen) = journal.witness(*probe)? else { return Ok(None) };
-        match compare::same_commit(bus, seen).await {
+        match Look::Commit.insists(bus, seen).await {
             Ok(None) => {}
             Ok(found) => return Ok(found),
             Err(error) => {

@@ -119,7 +119,7 @@ pub async fn survey(bus: &Bus) -> Result<Option<Survey>, LogError> {
 
 impl From<StreamInfo> for Survey {
     fn from(info: StreamInfo) -> Self {
-        let StreamInfo { created, state, config: _ } = info;
+        let StreamInfo { created, state, .. } = info;
         Self { created_at: created, first: state.first_seq, last: state.last_seq, count: state.count }
     }
 }
