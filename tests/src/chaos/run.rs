@@ -2,8 +2,8 @@
 //! the kingdom kept its word.
 
 use super::dice::Dice;
-use super::fault::{Fault, Hurt};
-use super::past::Past;
+use super::fault::{Fault, Hurt, On};
+use super::past::{Counts, Past};
 use super::site::{SERVANTS, STEADY, Site};
 use super::table::{Round, Table};
 use super::users::Users;
@@ -11,7 +11,7 @@ use super::whole::{self, Pids};
 use crate::replay;
 use bus::outbox::Outbox;
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// What to do.
 #[derive(Clone, Debug)]
@@ -113,10 +113,7 @@ impl Run {
         self.users.go_on();
         let begun = Instant::now();
         self.users.somebody_is_told(begun).await;
-        let hurt = self.hurt(faults).await;
-        for hurt in &hurt {
-            hurt.heal(&mut self.site).await;
-        }
+        self.hurt_and_heal(faults).await;
         let healed = Instant::now();
         self.users.somebody_is_told(healed).await;
         let told = Instant::now();
@@ -136,23 +133,29 @@ impl Run {
         self.table.add(Round { name, silence, recovery, counts, wrong });
     }
 
-    async fn hurt(&mut self, faults: &[Fault]) -> Vec<Hurt> {
-        let mut hurt = Vec::new();
-        let mut lasts = Duration::ZERO;
+    /// Injects the faults one after the other, and heals each when its own time is over.
+    async fn hurt_and_heal(&mut self, faults: &[Fault]) {
+        let mut faults = faults.to_vec();
+        // A Servant may be away for a moment only, so it comes last: choosing whom else to hurt can take long.
+        faults.sort_by_key(|fault| fault.on() == On::Servants);
+        let mut hurt: Vec<(Instant, Hurt)> = Vec::new();
         for fault in faults {
-            // The second fault may fall on a kingdom that has no leader: then who is hit is chosen before.
-            lasts = lasts.max(fault.lasts(&mut self.dice));
-            hurt.push(fault.inject(&mut self.site, &mut self.dice).await);
-            if faults.len() > 1 {
+            if !hurt.is_empty() {
                 sleep(self.dice.between(Duration::ZERO, APART)).await;
             }
+            let lasts = fault.lasts(&mut self.dice);
+            let injected = fault.inject(&mut self.site, &mut self.dice).await;
+            hurt.push((Instant::now() + lasts, injected));
         }
-        // The length of a fault is what is wanted here, not a condition.
-        sleep(lasts).await;
-        hurt
+        hurt.sort_by_key(|(until, _)| *until);
+        for (until, hurt) in hurt {
+            // The length of a fault is what is wanted here, not a condition.
+            sleep_until(until).await;
+            hurt.heal(&mut self.site).await;
+        }
     }
 
-    async fn prove(&mut self, pids: Pids) -> (super::past::Counts, Vec<String>) {
+    async fn prove(&mut self, pids: Pids) -> (Counts, Vec<String>) {
         self.past.works_off_the_queue(&self.site).await;
         self.past.equals_every_king(&self.site).await;
         let (counts, mut wrong) = self.past.compare(&self.users.memory());
