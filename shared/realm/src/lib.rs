@@ -28,4 +28,4 @@ pub mod difference;
 pub use apply::{ApplyError, apply, apply_commit};
 pub use context::{Candidate, Context, Input};
 pub use state::State;
-pub use step::{Decision, Response, step};
+pub use step::{Decision, Record, Response, step, step_onto};

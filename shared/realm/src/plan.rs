@@ -8,7 +8,7 @@ use crate::context::Context;
 use crate::decide::refuse::refusal;
 use crate::difference;
 use crate::state::State;
-use crate::step::Draft;
+use crate::step::{Draft, Record};
 use crate::trial::Trial;
 use crate::{Input, decide};
 use events::event::InstanceEvent;
@@ -39,15 +39,16 @@ pub fn plan(state: &mut State, command: &Command, context: &Context) -> PlanItem
     };
     let last = state.last;
     let input = Input::Command(command.clone());
-    let mut draft = Draft::on_trial(state, &input, context);
+    let mut record = Record::default();
+    let mut draft = Draft::on_trial(state, &input, context, &mut record);
     match draft.record_all(state, consent.facts) {
         Ok(()) => {
             item.release = consent.release;
             let trial = draft.trial.take().expect("the draft was made for a trial");
-            let differences = differences(&trial, state, &draft.events);
+            let differences = differences(&trial, state, draft.events());
             trial.revert(state);
-            item.token = Some(token(&command.order, last, &draft.events, &differences));
-            show(&mut item, &draft.events, differences);
+            item.token = Some(token(&command.order, last, draft.events(), &differences));
+            show(&mut item, draft.events(), differences);
         }
         Err(refusal) => {
             item.refusal = Some(refusal);

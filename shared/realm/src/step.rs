@@ -20,6 +20,27 @@ pub(crate) const MOST_DIRECT_FACTS: usize = EVENTS_PER_INPUT / 2;
 /// Bytes kept for the outcome of a command.
 const OUTCOME_BYTES: usize = 4 * 1024;
 
+/// The events of one input or of many, in order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Record {
+    pub events: Vec<Event>,
+    /// The same events as MessagePack, one after the other.
+    pub encoded: Vec<u8>,
+}
+
+impl Record {
+    /// Where the next event will stand, and its bytes.
+    fn end(&self) -> (usize, usize) {
+        (self.events.len(), self.encoded.len())
+    }
+
+    /// Takes back everything from so many events and bytes on.
+    fn truncate(&mut self, (events, bytes): (usize, usize)) {
+        self.events.truncate(events);
+        self.encoded.truncate(bytes);
+    }
+}
+
 /// What one input led to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
@@ -44,7 +65,15 @@ pub enum Response {
 
 /// Decides an input and applies what follows to the state.
 pub fn step(state: &mut State, input: &Input, context: &Context) -> Decision {
-    let mut draft = Draft::new(state, input, context);
+    let mut record = Record::default();
+    let response = step_onto(state, input, context, &mut record);
+    Decision { events: record.events, encoded: record.encoded, response }
+}
+
+/// Decides an input, applies what follows to the state, and adds its events to a record: at most `EVENTS_PER_INPUT` of
+/// them, in `BYTES_PER_INPUT` bytes.
+pub fn step_onto(state: &mut State, input: &Input, context: &Context, record: &mut Record) -> Response {
+    let mut draft = Draft::new(state, input, context, record);
     let response = match input {
         Input::Command(command) => step_command(state, command, &mut draft),
         Input::Report(report) => step_report(state, report, &mut draft),
@@ -59,8 +88,8 @@ pub fn step(state: &mut State, input: &Input, context: &Context) -> Decision {
             Response::None
         }
     };
-    assert!(draft.encoded.len() <= BYTES_PER_INPUT, "every event is counted before it is recorded");
-    Decision { events: draft.events, encoded: draft.encoded, response }
+    assert!(draft.bytes() <= BYTES_PER_INPUT, "every event is counted before it is recorded");
+    response
 }
 
 fn step_command(state: &mut State, command: &Command, draft: &mut Draft<'_>) -> Response {
@@ -101,14 +130,15 @@ pub(crate) struct Draft<'a> {
     actor: Actor,
     domain: DomainName,
     ids: Ids<'a>,
-    pub(crate) events: Vec<Event>,
-    encoded: Vec<u8>,
+    pub(crate) record: &'a mut Record,
+    /// Where the events of this input begin in the record, and their bytes.
+    begin: (usize, usize),
     /// What the state was, where all of it may have to be taken back.
     pub(crate) trial: Option<Trial>,
 }
 
 impl<'a> Draft<'a> {
-    fn new(state: &State, input: &Input, context: &'a Context) -> Self {
+    fn new(state: &State, input: &Input, context: &'a Context, record: &'a mut Record) -> Self {
         Self {
             // A clock that is set back must not make events older than those before them.
             at: context.at.max(state.at),
@@ -116,44 +146,60 @@ impl<'a> Draft<'a> {
             actor: input.actor(),
             domain: input.domain(),
             ids: Ids::new(context),
-            events: Vec::new(),
-            encoded: Vec::new(),
+            begin: record.end(),
+            record,
             trial: None,
         }
     }
 
     /// A draft whose events can be taken back.
-    pub(crate) fn on_trial(state: &State, input: &Input, context: &'a Context) -> Self {
-        Self { trial: Some(Trial::begin(state)), ..Self::new(state, input, context) }
+    pub(crate) fn on_trial(
+        state: &State,
+        input: &Input,
+        context: &'a Context,
+        record: &'a mut Record,
+    ) -> Self {
+        Self { trial: Some(Trial::begin(state)), ..Self::new(state, input, context, record) }
     }
 
     /// Takes back what was recorded on trial.
     pub(crate) fn revert(&mut self, state: &mut State) {
         if let Some(trial) = self.trial.take() {
             trial.revert(state);
-            self.events.clear();
-            self.encoded.clear();
+            self.record.truncate(self.begin);
         }
     }
 
-    fn event(&self, id: EventNumber, fact: Fact) -> Event {
+    /// The events that this input has led to.
+    pub(crate) fn events(&self) -> &[Event] {
+        &self.record.events[self.begin.0..]
+    }
+
+    /// How many bytes they take.
+    fn bytes(&self) -> usize {
+        self.record.encoded.len() - self.begin.1
+    }
+
+    /// Adds the event after `last` to the record; nothing of it is applied.
+    fn push(&mut self, last: EventNumber, fact: Fact) {
         let (actor, cause, domain) = (self.actor.clone(), self.cause.clone(), self.domain.clone());
-        Event { id, at: self.at, actor, cause, domain, fact }
+        let event = Event { id: last + 1, at: self.at, actor, cause, domain, fact };
+        wire::encode_onto(&mut self.record.encoded, &event);
+        self.record.events.push(event);
     }
 
     fn record(&mut self, state: &mut State, fact: Fact) {
-        let event = self.event(state.last + 1, fact);
-        wire::encode_onto(&mut self.encoded, &event);
-        self.keep(state, event);
+        self.push(state.last, fact);
+        self.apply(state, self.record.events.len() - 1);
     }
 
-    /// Keeps an event whose bytes are already there.
-    fn keep(&mut self, state: &mut State, event: Event) {
+    /// Applies an event that was pushed before.
+    fn apply(&mut self, state: &mut State, index: usize) {
+        let event = &self.record.events[index];
         if let Some(trial) = &mut self.trial {
             trial.note(state, &event.fact);
         }
-        apply(state, &event);
-        self.events.push(event);
+        apply(state, event);
     }
 
     /// Records the facts of a command and what they entail; where it keeps to a plan, only what was planned.
@@ -167,7 +213,7 @@ impl<'a> Draft<'a> {
         self.trial = Some(Trial::begin(state));
         let kept = self.record_all(state, facts).and_then(|()| {
             let trial = self.trial.as_ref().expect("it was begun above");
-            plan::check(planned, &command.order, state, trial, &self.events)
+            plan::check(planned, &command.order, state, trial, self.events())
         });
         match kept {
             Ok(()) => self.trial = None,
@@ -178,19 +224,19 @@ impl<'a> Draft<'a> {
 
     /// Records facts, then what they entail. Facts that are too large for one input are refused before anything changes.
     pub(crate) fn record_all(&mut self, state: &mut State, facts: Vec<Fact>) -> Result<(), Refusal> {
-        let before = self.encoded.len();
-        let events: Vec<Event> =
-            (state.last + 1..).zip(facts).map(|(id, fact)| self.event(id, fact)).collect();
-        events.iter().for_each(|event| wire::encode_onto(&mut self.encoded, event));
-        let bytes = self.encoded.len() - before;
+        let begin = self.record.end();
+        for (last, fact) in (state.last..).zip(facts) {
+            self.push(last, fact);
+        }
+        let bytes = self.bytes();
         if bytes + OUTCOME_BYTES > BYTES_PER_INPUT {
-            self.encoded.truncate(before);
+            self.record.truncate(begin);
             return Err(too_large(bytes));
         }
         let mut touched = BTreeSet::new();
-        for event in events {
-            touch(state, &event.fact, &mut touched);
-            self.keep(state, event);
+        for index in begin.0..self.record.events.len() {
+            touch(state, &self.record.events[index].fact, &mut touched);
+            self.apply(state, index);
         }
         self.converge(state, touched);
         Ok(())
@@ -200,16 +246,15 @@ impl<'a> Draft<'a> {
     /// outcome of a command.
     fn converge(&mut self, state: &mut State, apps: BTreeSet<AppName>) {
         for app in apps {
-            let budget = (EVENTS_PER_INPUT - 1).saturating_sub(self.events.len());
+            let budget = (EVENTS_PER_INPUT - 1).saturating_sub(self.events().len());
             for fact in converge::app(state, &app, budget, &mut self.ids) {
-                let before = self.encoded.len();
-                let event = self.event(state.last + 1, fact);
-                wire::encode_onto(&mut self.encoded, &event);
-                if self.encoded.len() + OUTCOME_BYTES > BYTES_PER_INPUT {
-                    self.encoded.truncate(before);
+                let begin = self.record.end();
+                self.push(state.last, fact);
+                if self.bytes() + OUTCOME_BYTES > BYTES_PER_INPUT {
+                    self.record.truncate(begin);
                     return;
                 }
-                self.keep(state, event);
+                self.apply(state, begin.0);
             }
         }
     }

@@ -9,7 +9,7 @@ use bus::log::{Append, COMMIT_BYTES};
 use bytes::Bytes;
 use events::limits::BYTES_PER_INPUT;
 use events::{Commit, Digest, Event, EventNumber, wire};
-use realm::{Context, Input, Response, State, step};
+use realm::{Context, Input, Record, Response, State, step_onto};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -43,9 +43,7 @@ pub struct Machine<T> {
 /// Events that will be one commit, and who waits for it.
 struct Batch<T> {
     first: EventNumber,
-    events: Vec<Event>,
-    /// The events as MessagePack, one after the other.
-    encoded: Vec<u8>,
+    record: Record,
     waiting: Vec<T>,
 }
 
@@ -87,16 +85,13 @@ impl<T> Machine<T> {
 
     /// Whether another input may be taken; if not, wait for the acknowledgement.
     pub fn has_room(&self) -> bool {
-        self.collecting.events.len() < COLLECT_EVENTS && self.collecting.encoded.len() < COLLECT_BYTES
+        self.collecting.record.events.len() < COLLECT_EVENTS && self.collecting.record.encoded.len() < COLLECT_BYTES
     }
 
     /// Decides an input on the speculative state. Nothing of it may be told before its commit is stored: hand the
     /// answer to [`Machine::wait`].
     pub fn take(&mut self, input: &Input, context: &Context) -> Response {
-        let decision = step(&mut self.state, input, context);
-        self.collecting.encoded.extend_from_slice(&decision.encoded);
-        self.collecting.events.extend(decision.events);
-        decision.response
+        step_onto(&mut self.state, input, context, &mut self.collecting.record)
     }
 
     /// Everything up to this inbox sequence has been taken, or cannot be read at all.
@@ -106,7 +101,7 @@ impl<T> Machine<T> {
 
     /// Keeps an answer until everything decided so far is stored; gives it back at once when all of it is.
     pub fn wait(&mut self, ticket: T) -> Option<T> {
-        if !self.collecting.events.is_empty() {
+        if !self.collecting.record.events.is_empty() {
             self.collecting.waiting.push(ticket);
             None
         } else if let Some(last) = self.flights.back_mut() {
@@ -141,7 +136,7 @@ impl<T> Machine<T> {
         self.previous = append.hash;
         self.flights.push_back(Flight {
             bytes: append.payload.len(),
-            events: batch.events,
+            events: batch.record.events,
             inbox: self.inbox,
             waiting: batch.waiting,
         });
@@ -150,9 +145,9 @@ impl<T> Machine<T> {
 
     fn is_due(&self) -> bool {
         match self.flights.len() {
-            0 => !self.collecting.events.is_empty(),
+            0 => !self.collecting.record.events.is_empty(),
             count if count >= self.most_flights => false,
-            _ => self.collecting.events.len() >= WORTH_A_FLIGHT,
+            _ => self.collecting.record.events.len() >= WORTH_A_FLIGHT,
         }
     }
 
@@ -175,7 +170,7 @@ impl<T> Machine<T> {
 
     /// Whether everything decided is stored.
     pub fn is_idle(&self) -> bool {
-        self.flights.is_empty() && self.collecting.events.is_empty()
+        self.flights.is_empty() && self.collecting.record.events.is_empty()
     }
 
     /// The speculative state: for deciding only.
@@ -186,7 +181,7 @@ impl<T> Machine<T> {
 
 impl<T> Batch<T> {
     fn new(first: EventNumber) -> Self {
-        Self { first, events: Vec::new(), encoded: Vec::new(), waiting: Vec::new() }
+        Self { first, record: Record::default(), waiting: Vec::new() }
     }
 }
 
@@ -197,10 +192,10 @@ fn splice<T>(head: &Commit, batch: &Batch<T>) -> Vec<u8> {
     const ARRAY_32: u8 = 0xdd;
     let mut payload = wire::encode(head);
     assert_eq!(payload.pop(), Some(EMPTY_ARRAY), "the events are the last field of a commit");
-    let count = u32::try_from(batch.events.len()).expect("a commit holds a bounded number of events");
+    let count = u32::try_from(batch.record.events.len()).expect("a commit holds a bounded number of events");
     payload.push(ARRAY_32);
     payload.extend_from_slice(&count.to_be_bytes());
-    payload.extend_from_slice(&batch.encoded);
+    payload.extend_from_slice(&batch.record.encoded);
     payload
 }
 

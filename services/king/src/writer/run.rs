@@ -1,33 +1,29 @@
 //! The shell around the machine: it waits for commands, queued commands, reports, acknowledgements and time at once.
 
-use super::ears::{Ears, Heard};
-use super::machine::{Machine, Stored};
+use super::confirm::Confirmer;
+use super::ears::Ears;
+use super::flights::{Flights, Landing};
+use super::machine::Machine;
+use super::replies::{Replies, Ticket};
+use super::sources::{Arrival, Reports, Sources};
 use super::work::{self, Envelope as _, ReportWork};
 use crate::http::{Metrics, Readiness};
 use crate::kingdom::Kingdom;
 use bus::Bus;
 use bus::inbox::{Inbox, InboxError};
-use bus::log::{Append, AppendError, Attempted, Log};
+use bus::log::{AppendError, Log};
 use bus::message::Message;
-use bus::tail::{Entry, Tail, TailError};
+use bus::tail::{Entry, TailError};
 use events::limits::EVENTS_PER_INPUT;
-use events::wire::Format;
-use events::{Answer, Command, CommandId, Outcome, Verdict};
-use futures_util::future::BoxFuture;
-use futures_util::stream::{FuturesOrdered, StreamExt as _};
+use events::{Command, Outcome, Verdict};
 use realm::{Context, Input, Response};
 use service::clock;
 use service::shutdown::Shutdown;
-use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::Poll;
-use std::time::{Duration, Instant};
-use tokio::time::{Interval, MissedTickBehavior};
+use std::time::Duration;
 
 /// How long a King that stops waits for the commits in flight.
 const DRAIN: Duration = Duration::from_secs(3);
-/// How often work that is left over is continued.
-const TICK: Duration = Duration::from_secs(1);
 /// A tick that yields so many events is followed by the next at once.
 const MUCH_WORK: u64 = EVENTS_PER_INPUT as u64 / 2;
 
@@ -51,71 +47,18 @@ pub enum WriterError {
     Closed,
 }
 
-/// Who waits for what.
-enum Ticket {
-    Command { message: Message, format: Format, id: CommandId, outcome: Outcome },
-    Reports(ReportWork),
-}
-
 /// The one writer.
 pub struct Writer {
     replies: Replies,
     inbox: Inbox,
     machine: Machine<Ticket>,
-    kingdom: Kingdom,
+    confirmer: Confirmer,
     metrics: Arc<Metrics>,
     readiness: Readiness,
     sources: Sources,
     /// A batch of reports that did not fit into the commit that is being collected.
     half_done: Option<ReportWork>,
     flights: Flights,
-}
-
-/// The commits in flight, in the order of the log.
-struct Flights {
-    log: Log,
-    /// The first attempts.
-    first: FuturesOrdered<BoxFuture<'static, Flight>>,
-    /// The oldest of them, when its attempt has come to something: what it is worth is found out before any other's.
-    settling: Option<BoxFuture<'static, Landing>>,
-}
-
-/// A commit and what its first attempt came to.
-struct Flight {
-    began: Instant,
-    append: Append,
-    attempted: Attempted,
-}
-
-/// How an append came out, with what is needed to try it again.
-struct Landing {
-    began: Instant,
-    append: Append,
-    result: Result<u64, AppendError>,
-}
-
-/// Where inputs come from.
-struct Sources {
-    ears: Ears,
-    queue: Tail,
-    tick: Interval,
-}
-
-/// Something came.
-enum Arrival {
-    Command(Message),
-    Reports(Message),
-    Queued(Box<Entry>),
-    Tick,
-}
-
-impl From<Heard> for Arrival {
-    fn from(heard: Heard) -> Self {
-        match heard {
-            Heard::Command(message) => Self::Command(message),
-            Heard::Reports(message) => Self::Reports(message),
-        }
-    }
 }
 
 /// What the writer needs beside its log.
@@ -141,16 +84,15 @@ impl Writer {
         if end < done {
             return Err(WriterError::OtherInbox { end, done });
         }
-        let mut tick = tokio::time::interval(TICK);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let sources = Sources { ears, queue: inbox.tail(done), tick };
+        let sources = Sources::new(ears, inbox.tail(done));
+        let replies = Replies(bus);
         let machine =
             Machine::new(election.state, election.sequence, election.hash).with_flights(log.flights());
         Ok(Self {
-            replies: Replies(bus),
+            confirmer: Confirmer::new(kingdom, metrics.clone(), replies.clone()),
+            replies,
             inbox,
             machine,
-            kingdom,
             metrics,
             readiness,
             sources,
@@ -164,8 +106,14 @@ impl Writer {
     /// # Errors
     /// When another King has taken over, or the bus is gone for good.
     pub async fn run(mut self, shutdown: Shutdown) -> Result<(), WriterError> {
+        let ended = self.work(&shutdown).await;
+        self.confirmer.close().await;
+        ended
+    }
+
+    async fn work(&mut self, shutdown: &Shutdown) -> Result<(), WriterError> {
         while !shutdown.is_requested() {
-            self.turn(&shutdown).await?;
+            self.turn(shutdown).await?;
         }
         match tokio::time::timeout(DRAIN, self.drain()).await {
             Ok(drained) => drained,
@@ -179,7 +127,7 @@ impl Writer {
     }
 
     async fn drain(&mut self) -> Result<(), WriterError> {
-        self.sources.ears.close().await;
+        self.sources.close().await;
         let mut hears = true;
         loop {
             self.continue_reports().await;
@@ -191,8 +139,8 @@ impl Writer {
             tokio::select! {
                 biased;
                 landing = self.flights.next() => self.landed(landing).await?,
-                heard = self.sources.ears.next(), if open => match heard {
-                    Some(heard) => self.arrived(heard.into()).await?,
+                heard = self.sources.heard(), if open => match heard {
+                    Some(arrival) => self.arrived(arrival).await?,
                     None => hears = false,
                 },
             }
@@ -215,7 +163,7 @@ impl Writer {
     async fn arrived(&mut self, arrival: Arrival) -> Result<(), WriterError> {
         match arrival {
             Arrival::Command(message) => self.command(message).await,
-            Arrival::Reports(message) => self.reports(message).await,
+            Arrival::Reports(reports) => self.reports(reports).await,
             Arrival::Queued(entry) => self.queued(&entry),
             Arrival::Tick => self.tick(),
         }
@@ -230,7 +178,7 @@ impl Writer {
                 let Some(outcome) = self.decide(command) else { return };
                 let ticket = Ticket::Command { message, format, id, outcome };
                 if let Some(ticket) = self.machine.wait(ticket) {
-                    self.replies.answer(ticket).await;
+                    self.confirmer.answer(ticket).await;
                 }
             }
             Err(refusal) => {
@@ -280,8 +228,8 @@ impl Writer {
         }
     }
 
-    async fn reports(&mut self, message: Message) {
-        match ReportWork::read(message) {
+    async fn reports(&mut self, reports: Reports) {
+        match reports {
             Ok(work) => self.half_done = Some(work),
             Err(unreadable) => {
                 let message = unreadable.message;
@@ -300,10 +248,11 @@ impl Writer {
     /// Takes the reports of the batch at hand as far as the commit has room.
     async fn continue_reports(&mut self) {
         let Some(mut work) = self.half_done.take() else { return };
+        let mut context = context();
         while self.machine.has_room() {
             let Some(report) = work.next_report() else {
                 if let Some(ticket) = self.machine.wait(Ticket::Reports(work)) {
-                    self.replies.answer(ticket).await;
+                    self.confirmer.answer(ticket).await;
                 }
                 return;
             };
@@ -311,7 +260,9 @@ impl Writer {
                 work.push(Verdict::Refused(refusal));
                 continue;
             }
-            match self.machine.take(&Input::Report(report), &context()) {
+            // One draw of random bits serves all of them: the bits of each differ.
+            context.entropy = context.entropy.wrapping_add(1);
+            match self.machine.take(&Input::Report(report), &context) {
                 Response::Report(verdict) => work.push(verdict),
                 Response::Decided(_) | Response::Repeated(_) | Response::None => {
                     work.push(Verdict::Redundant)
@@ -329,7 +280,7 @@ impl Writer {
         let before = self.machine.state().last;
         self.machine.take(&Input::Tick, &context());
         if self.machine.state().last - before >= MUCH_WORK {
-            self.sources.tick.reset_immediately();
+            self.sources.hurry();
         }
     }
 
@@ -347,7 +298,7 @@ impl Writer {
                 self.readiness.clear("log-unavailable");
                 let stored = self.machine.stored(sequence);
                 self.launch().await;
-                self.confirm(stored).await;
+                self.confirmer.confirm(stored).await;
                 Ok(())
             }
             Err(error @ (AppendError::Unknown { .. } | AppendError::Unavailable(_))) => {
@@ -360,108 +311,8 @@ impl Writer {
             Err(error) => Err(error.into()),
         }
     }
-
-    /// What is stored may be seen: first by readers here, then by whoever waits.
-    async fn confirm(&mut self, stored: Stored<Ticket>) {
-        self.metrics.commits.inc();
-        self.metrics.events.inc_by(stored.events.len() as u64);
-        self.metrics.commit_bytes.observe(stored.bytes as f64);
-        self.metrics.commit_events.observe(stored.events.len() as f64);
-        self.kingdom.confirm(stored.sequence, stored.bytes, &stored.events, stored.inbox);
-        for ticket in stored.waiting {
-            self.replies.answer(ticket).await;
-        }
-    }
-}
-
-/// The way back to whoever waits.
-struct Replies(Bus);
-
-impl Replies {
-    async fn answer(&self, ticket: Ticket) {
-        match ticket {
-            Ticket::Command { message, format, id, outcome } => {
-                self.reply(&message, format.encode(&Answer { id: Some(id), outcome })).await;
-            }
-            Ticket::Reports(work) => {
-                let (message, answer) = work.finish();
-                self.reply(&message, answer).await;
-            }
-        }
-    }
-
-    /// Whoever asked may be gone, or the link down: the outcome is stored and can be asked for. So the writer never
-    /// waits for a link to come back.
-    async fn reply(&self, message: &Message, payload: Vec<u8>) {
-        if !self.0.is_connected() {
-            tracing::debug!(subject = message.subject, "answer was not sent: the link to NATS is down");
-        } else if let Err(error) = self.0.answer(message, payload).await {
-            tracing::warn!(%error, subject = message.subject, "answer was not sent");
-        }
-    }
-}
-
-impl Sources {
-    async fn next(&mut self) -> Result<Arrival, WriterError> {
-        tokio::select! {
-            heard = self.ears.next() => heard.map(Arrival::from).ok_or(WriterError::Closed),
-            entry = self.queue.next() => Ok(Arrival::Queued(Box::new(entry?))),
-            _ = self.tick.tick() => Ok(Arrival::Tick),
-        }
-    }
 }
 
 fn context() -> Context {
     Context { at: clock::now(), entropy: clock::fresh_id().as_u128() }
-}
-
-impl Flights {
-    fn new(log: Log) -> Self {
-        Self { log, first: FuturesOrdered::new(), settling: None }
-    }
-
-    /// Sends a commit on its way. It is polled once here, so that it is out before anything else is done.
-    async fn send(&mut self, append: Append) {
-        let log = self.log.clone();
-        let mut flight: BoxFuture<'static, Flight> = Box::pin(async move {
-            let began = Instant::now();
-            let attempted = log.attempt(&append).await;
-            Flight { began, append, attempted }
-        });
-        let polled = poll_fn(|context| Poll::Ready(flight.as_mut().poll(context))).await;
-        if let Poll::Ready(flown) = polled {
-            flight = Box::pin(std::future::ready(flown));
-        }
-        self.first.push_back(flight);
-    }
-
-    /// Appends the oldest commit again, which may be stored or not.
-    fn repeat(&mut self, append: Append) {
-        let log = self.log.clone();
-        self.settling = Some(Box::pin(async move {
-            let began = Instant::now();
-            let result = log.append(append.payload.clone(), append.expected_last).await;
-            Landing { began, append, result }
-        }));
-    }
-
-    /// How the oldest commit came out; never, when there is none. Nothing is lost when it is dropped half-way.
-    async fn next(&mut self) -> Landing {
-        let landing = match &mut self.settling {
-            Some(settling) => settling.await,
-            None => {
-                let Some(flight) = self.first.next().await else { return std::future::pending().await };
-                self.settling.insert(settle(self.log.clone(), flight)).await
-            }
-        };
-        self.settling = None;
-        landing
-    }
-}
-
-fn settle(log: Log, Flight { began, append, attempted }: Flight) -> BoxFuture<'static, Landing> {
-    Box::pin(async move {
-        let result = log.settle(&append, attempted).await;
-        Landing { began, append, result }
-    })
 }
