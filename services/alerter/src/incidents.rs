@@ -19,12 +19,25 @@ use events::event::{
     AlertEvent, InstanceCrashLooped, InstanceCrashed, InstanceEvent, InstanceFailed, MailPlanned,
     ServantEvent,
 };
-use events::{Event, EventNumber, Fact, InstanceId, Timestamp};
+use events::{Event, EventNumber, Fact, InstanceId, KindFinder, Timestamp};
 use names::Names;
 use open::{Closing, Open};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 use words::Words;
+
+/// How the kinds of events begin that change something here.
+const KINDS: [&str; 3] = ["instance.", "servant.", "alert."];
+/// The same while no incident is open: nothing can end.
+const KINDS_IN_CALM: [&str; 7] = [
+    "instance.placed",
+    "instance.crashed",
+    "instance.crash-looped",
+    "instance.failed",
+    "instance.stopped",
+    "servant.",
+    "alert.",
+];
 
 /// A mail that an incident calls for.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,12 +63,27 @@ pub struct Incidents {
     names: Names,
     words: Words,
     open: BTreeMap<Key, Open>,
+    finder: KindFinder,
+    finder_in_calm: KindFinder,
 }
 
 impl Incidents {
     /// A machine that knows nothing yet; `kingdom` stands in the subjects.
     pub fn new(kingdom: &str, resolve_after_ms: u64) -> Self {
-        Self { resolve_after_ms, names: Names::default(), words: Words::new(kingdom), open: BTreeMap::new() }
+        Self {
+            resolve_after_ms,
+            names: Names::default(),
+            words: Words::new(kingdom),
+            open: BTreeMap::new(),
+            finder: KindFinder::new(&KINDS),
+            finder_in_calm: KindFinder::new(&KINDS_IN_CALM),
+        }
+    }
+
+    /// Whether anything in a commit may change something here; if not, it need not be read. It says yes too often.
+    pub fn may_concern(&self, commit: &[u8]) -> bool {
+        let finder = if self.open.is_empty() { &self.finder_in_calm } else { &self.finder };
+        finder.may_be_in(commit)
     }
 
     /// Folds one event of the log; every event once, in order.

@@ -22,8 +22,6 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-/// How the kinds of the events begin that incidents and mails are made of.
-const TOLD_OF: &[&str] = &["instance.", "servant.", "alert."];
 /// How often the machines are told the time.
 const TICK: Duration = Duration::from_millis(100);
 /// How often a log that is not there yet is looked for: the King makes it.
@@ -162,7 +160,7 @@ impl Shell {
     }
 
     fn entry(&mut self, entry: &Entry) -> Result<(), RunError> {
-        if Commit::may_tell_of(&entry.payload, TOLD_OF) {
+        if self.incidents.may_concern(&entry.payload) {
             let commit: Commit = events::wire::decode(&entry.payload)
                 .map_err(|source| RunError::Unreadable { sequence: entry.sequence, source })?;
             commit.events.iter().for_each(|event| self.event(event));

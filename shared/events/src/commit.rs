@@ -1,7 +1,7 @@
 //! A commit: the one message in the log that carries the events of one or many inputs.
 
 use crate::{Digest, Event, EventNumber};
-use memchr::memmem;
+use aho_corasick::AhoCorasick;
 use serde::{Deserialize, Serialize};
 
 /// What one message of the log holds, as MessagePack with named fields.
@@ -24,10 +24,24 @@ impl Commit {
     pub fn last(&self) -> EventNumber {
         self.first + self.events.len() as EventNumber - 1
     }
+}
 
-    /// Whether the bytes of a commit may hold an event whose kind begins with one of these, such as `instance.`. It says yes too often and never no
-    /// wrongly: the kind of every event stands in the bytes as text. So a reader of few nouns need not read the rest.
-    pub fn may_tell_of(payload: &[u8], kinds: &[&str]) -> bool {
-        kinds.iter().any(|kind| memmem::find(payload, kind.as_bytes()).is_some())
+/// Some kinds of events, to be looked for in the bytes of a commit without reading it: the kind of every event stands
+/// there as text. A reader of few kinds need not read the rest.
+#[derive(Clone, Debug)]
+pub struct KindFinder(AhoCorasick);
+
+impl KindFinder {
+    /// Looks for kinds that begin with one of these, such as `instance.` or `instance.crashed`.
+    ///
+    /// # Panics
+    /// When there are thousands of them: a bug of the caller.
+    pub fn new(kinds: &[&str]) -> Self {
+        Self(AhoCorasick::new(kinds).expect("a few short texts make a small automaton"))
+    }
+
+    /// Whether an event of one of the kinds may be in a commit. It says yes too often, and never no wrongly.
+    pub fn may_be_in(&self, commit: &[u8]) -> bool {
+        self.0.is_match(commit)
     }
 }

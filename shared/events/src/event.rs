@@ -27,6 +27,7 @@ pub use servant::{
 pub use version::{VersionEvent, VersionPublished};
 
 use crate::kinds::{Data, DataSeed, nouns};
+use crate::wire::{Field, Key};
 use crate::{Actor, CommandId, DomainName, EventNumber, ReportId, Timestamp};
 use serde::de::{self, MapAccess, Visitor};
 use serde::ser::SerializeMap;
@@ -131,17 +132,17 @@ impl<'de> Visitor<'de> for EventVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Event, A::Error> {
         let (mut id, mut at, mut actor, mut cause, mut domain, mut fact) =
             (None, None, None, None, None, None);
-        let (mut kind, mut schema) = (None::<crate::wire::Key>, None::<u16>);
-        while let Some(key) = map.next_key::<crate::wire::Key>()? {
-            match key.as_str() {
-                "id" => id = Some(map.next_value()?),
-                "at" => at = Some(map.next_value()?),
-                "actor" => actor = Some(map.next_value()?),
-                "cause" => cause = Some(map.next_value()?),
-                "domain" => domain = Some(map.next_value()?),
-                "kind" => kind = Some(map.next_value()?),
-                "schema" => schema = Some(map.next_value()?),
-                "data" => {
+        let (mut kind, mut schema) = (None::<Key>, None::<u16>);
+        while let Some(field) = map.next_key::<Field>()? {
+            match field {
+                Field::Id => id = Some(map.next_value()?),
+                Field::At => at = Some(map.next_value()?),
+                Field::Actor => actor = Some(map.next_value()?),
+                Field::Cause => cause = Some(map.next_value()?),
+                Field::Domain => domain = Some(map.next_value()?),
+                Field::Kind => kind = Some(map.next_value()?),
+                Field::Schema => schema = Some(map.next_value()?),
+                Field::Data => {
                     let kind =
                         kind.as_ref().ok_or_else(|| de::Error::custom("kind must stand before data"))?;
                     let schema = schema.ok_or_else(|| de::Error::custom("schema must stand before data"))?;
@@ -151,7 +152,6 @@ impl<'de> Visitor<'de> for EventVisitor {
                         shape: PhantomData,
                     })?);
                 }
-                other => return Err(de::Error::unknown_field(other, &[])),
             }
         }
         Ok(Event {

@@ -9,6 +9,7 @@ pub use instance::{
 pub use servant::{LoseServant, PortRange, RegisterServant, ReturnServant, ServantNews};
 
 use crate::kinds::{Data, DataSeed, nouns};
+use crate::wire::{Field, Key};
 use crate::{Actor, DomainName, Timestamp};
 use serde::de::{self, MapAccess, Visitor};
 use serde::ser::SerializeMap;
@@ -85,16 +86,16 @@ impl<'de> Visitor<'de> for ReportVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Report, A::Error> {
         let (mut id, mut at, mut actor, mut domain, mut news) = (None, None, None, None, None);
-        let (mut kind, mut schema) = (None::<crate::wire::Key>, None::<u16>);
-        while let Some(key) = map.next_key::<crate::wire::Key>()? {
-            match key.as_str() {
-                "id" => id = Some(map.next_value()?),
-                "at" => at = Some(map.next_value()?),
-                "actor" => actor = Some(map.next_value()?),
-                "domain" => domain = Some(map.next_value()?),
-                "kind" => kind = Some(map.next_value()?),
-                "schema" => schema = Some(map.next_value()?),
-                "data" => {
+        let (mut kind, mut schema) = (None::<Key>, None::<u16>);
+        while let Some(field) = map.next_key::<Field>()? {
+            match field {
+                Field::Id => id = Some(map.next_value()?),
+                Field::At => at = Some(map.next_value()?),
+                Field::Actor => actor = Some(map.next_value()?),
+                Field::Domain => domain = Some(map.next_value()?),
+                Field::Kind => kind = Some(map.next_value()?),
+                Field::Schema => schema = Some(map.next_value()?),
+                Field::Data => {
                     let kind =
                         kind.as_ref().ok_or_else(|| de::Error::custom("kind must stand before data"))?;
                     let schema = schema.ok_or_else(|| de::Error::custom("schema must stand before data"))?;
@@ -104,7 +105,7 @@ impl<'de> Visitor<'de> for ReportVisitor {
                         shape: PhantomData,
                     })?);
                 }
-                other => return Err(de::Error::unknown_field(other, &[])),
+                Field::Cause => return Err(de::Error::custom("unknown field `cause`")),
             }
         }
         Ok(Report {

@@ -174,7 +174,43 @@ where
     deserializer.deserialize_str(Parse(PhantomData))
 }
 
-/// A field name or a kind, read without an allocation. Longer ones than any the kingdom has are refused.
+/// The field names of envelopes, told apart where they lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Field {
+    Id,
+    At,
+    Actor,
+    Cause,
+    Domain,
+    Kind,
+    Schema,
+    Data,
+}
+
+impl FromStr for Field {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(match text {
+            "id" => Self::Id,
+            "at" => Self::At,
+            "actor" => Self::Actor,
+            "cause" => Self::Cause,
+            "domain" => Self::Domain,
+            "kind" => Self::Kind,
+            "schema" => Self::Schema,
+            "data" => Self::Data,
+            other => return Err(format!("unknown field `{}`", crate::name::cut(other))),
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Field {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        parse_str(deserializer)
+    }
+}
+
+/// A kind, read without an allocation. Longer ones than any the kingdom has are refused.
 pub(crate) struct Key {
     length: usize,
     bytes: [u8; 40],

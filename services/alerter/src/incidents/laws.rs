@@ -96,4 +96,20 @@ proptest! {
         };
         prop_assert_eq!(firing(&notices), firing(&replayed), "the same beginnings");
     }
+
+    #[test]
+    fn what_is_passed_over_unread_changes_nothing(steps in steps()) {
+        let (log, _) = live(&steps);
+        let [mut all, mut some] = [(); 2].map(|()| Incidents::new("king", 10_000));
+        for event in &log {
+            let notices = all.apply(event);
+            if some.may_concern(&events::wire::encode(event)) {
+                prop_assert_eq!(notices, some.apply(event));
+            } else {
+                prop_assert_eq!(notices, Vec::new());
+            }
+            prop_assert_eq!(all.open_mails(), some.open_mails());
+        }
+        prop_assert_eq!(all.tick(at(1e6)), some.tick(at(1e6)));
+    }
 }

@@ -85,7 +85,8 @@ impl<T> Machine<T> {
 
     /// Whether another input may be taken; if not, wait for the acknowledgement.
     pub fn has_room(&self) -> bool {
-        self.collecting.record.events.len() < COLLECT_EVENTS && self.collecting.record.encoded.len() < COLLECT_BYTES
+        self.collecting.record.events.len() < COLLECT_EVENTS
+            && self.collecting.record.encoded.len() < COLLECT_BYTES
     }
 
     /// Decides an input on the speculative state. Nothing of it may be told before its commit is stored: hand the
