@@ -1,6 +1,6 @@
 //! Events per second through decide, commit and apply in a real King; beside bare commits of the same size.
 //!
-//! A servant sends batches of 1,000 reports straight to the King, four in flight. Each report is decided on its own and
+//! A servant sends batches of 1,000 reports straight to the King, eight in flight. Each report is decided on its own and
 //! gives at least one event; the King collects events while a commit is in flight, appends them as the next one, fenced,
 //! and after the acknowledgement applies them to the state that readers see and answers the batch. Counted are the
 //! events by their numbers, from the first batch sent to the last one answered: the batches' way through the server,
@@ -26,7 +26,7 @@ use std::time::Instant;
 
 const ROUNDS: usize = 5;
 const BATCHES: usize = 300;
-const IN_FLIGHT: usize = 4;
+const IN_FLIGHT: usize = 8;
 const INSTANCES: usize = 10;
 const LEAST: f64 = 0.5;
 
