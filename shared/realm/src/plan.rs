@@ -81,6 +81,10 @@ fn differences(trial: &Trial, state: &State, events: &[Event]) -> Vec<Difference
             difference.name.clone_from(name);
         }
     }
+    // The order of ids to come is chance; that of their names is not.
+    for of_a_noun in differences.chunk_by_mut(|one, other| one.noun == other.noun) {
+        of_a_noun.sort_by(|one, other| one.name.cmp(&other.name));
+    }
     differences
 }
 
