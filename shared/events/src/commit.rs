@@ -16,6 +16,8 @@ pub struct Commit {
     /// Up to which sequence the inbox has been worked off.
     pub inbox: u64,
     /// The events, in order.
+    #[serde(deserialize_with = "crate::event::in_order")]
+    #[serde(deserialize_with = "crate::event::in_order")]
     pub events: Vec<Event>,
 }
 

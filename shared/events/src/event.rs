@@ -27,9 +27,9 @@ pub use servant::{
 pub use version::{VersionEvent, VersionPublished};
 
 use crate::kinds::{Data, DataSeed, nouns};
-use crate::wire::{Field, Key};
+use crate::wire::{Field, Kind, Like};
 use crate::{Actor, CommandId, DomainName, EventNumber, ReportId, Timestamp};
-use serde::de::{self, MapAccess, Visitor};
+use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -116,13 +116,22 @@ impl Serialize for Event {
 
 impl<'de> Deserialize<'de> for Event {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(EventVisitor)
+        EventAfter(None).deserialize(deserializer)
     }
 }
 
-struct EventVisitor;
+/// Reads an event; what is as in the event before is shared with it.
+struct EventAfter<'a>(Option<&'a Event>);
 
-impl<'de> Visitor<'de> for EventVisitor {
+impl<'de> DeserializeSeed<'de> for EventAfter<'_> {
+    type Value = Event;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Event, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for EventAfter<'_> {
     type Value = Event;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -132,25 +141,24 @@ impl<'de> Visitor<'de> for EventVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Event, A::Error> {
         let (mut id, mut at, mut actor, mut cause, mut domain, mut fact) =
             (None, None, None, None, None, None);
-        let (mut kind, mut schema) = (None::<Key>, None::<u16>);
+        let (mut kind, mut schema) = (None::<Kind>, None::<u16>);
         while let Some(field) = map.next_key::<Field>()? {
             match field {
                 Field::Id => id = Some(map.next_value()?),
                 Field::At => at = Some(map.next_value()?),
-                Field::Actor => actor = Some(map.next_value()?),
+                Field::Actor => actor = Some(map.next_value_seed(Like(self.0.map(|before| &before.actor)))?),
                 Field::Cause => cause = Some(map.next_value()?),
-                Field::Domain => domain = Some(map.next_value()?),
+                Field::Domain => {
+                    domain = Some(map.next_value_seed(Like(self.0.map(|before| &before.domain)))?)
+                }
                 Field::Kind => kind = Some(map.next_value()?),
                 Field::Schema => schema = Some(map.next_value()?),
                 Field::Data => {
                     let kind =
                         kind.as_ref().ok_or_else(|| de::Error::custom("kind must stand before data"))?;
                     let schema = schema.ok_or_else(|| de::Error::custom("schema must stand before data"))?;
-                    fact = Some(map.next_value_seed(DataSeed {
-                        kind: kind.as_str(),
-                        schema,
-                        shape: PhantomData,
-                    })?);
+                    fact =
+                        Some(map.next_value_seed(DataSeed { kind: &kind.0, schema, shape: PhantomData })?);
                 }
             }
         }
@@ -162,5 +170,31 @@ impl<'de> Visitor<'de> for EventVisitor {
             domain: domain.ok_or_else(|| de::Error::missing_field("domain"))?,
             fact: fact.ok_or_else(|| de::Error::missing_field("data"))?,
         })
+    }
+}
+
+/// Reads the events of a commit.
+pub(crate) fn in_order<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Event>, D::Error> {
+    deserializer.deserialize_seq(InOrder)
+}
+
+/// Most events for which there is room before they are read: a length is only a claim.
+const ROOM: usize = 1024;
+
+struct InOrder;
+
+impl<'de> Visitor<'de> for InOrder {
+    type Value = Vec<Event>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a list of events")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Vec<Event>, A::Error> {
+        let mut events = Vec::with_capacity(sequence.size_hint().unwrap_or(0).min(ROOM));
+        while let Some(event) = sequence.next_element_seed(EventAfter(events.last()))? {
+            events.push(event);
+        }
+        Ok(events)
     }
 }

@@ -72,6 +72,12 @@ macro_rules! tokens {
             }
         }
 
+        impl AsRef<str> for $Token {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
         impl FromStr for $Token {
             type Err = IdError;
             fn from_str(text: &str) -> Result<Self, IdError> {

@@ -55,6 +55,12 @@ macro_rules! names {
             }
         }
 
+        impl AsRef<str> for $Name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
         impl FromStr for $Name {
             type Err = NameError;
             fn from_str(text: &str) -> Result<Self, NameError> {

@@ -9,7 +9,7 @@ pub use instance::{
 pub use servant::{LoseServant, PortRange, RegisterServant, ReturnServant, ServantNews};
 
 use crate::kinds::{Data, DataSeed, nouns};
-use crate::wire::{Field, Key};
+use crate::wire::{Field, Kind};
 use crate::{Actor, DomainName, Timestamp};
 use serde::de::{self, MapAccess, Visitor};
 use serde::ser::SerializeMap;
@@ -86,7 +86,7 @@ impl<'de> Visitor<'de> for ReportVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Report, A::Error> {
         let (mut id, mut at, mut actor, mut domain, mut news) = (None, None, None, None, None);
-        let (mut kind, mut schema) = (None::<Key>, None::<u16>);
+        let (mut kind, mut schema) = (None::<Kind>, None::<u16>);
         while let Some(field) = map.next_key::<Field>()? {
             match field {
                 Field::Id => id = Some(map.next_value()?),
@@ -99,11 +99,8 @@ impl<'de> Visitor<'de> for ReportVisitor {
                     let kind =
                         kind.as_ref().ok_or_else(|| de::Error::custom("kind must stand before data"))?;
                     let schema = schema.ok_or_else(|| de::Error::custom("schema must stand before data"))?;
-                    news = Some(map.next_value_seed(DataSeed {
-                        kind: kind.as_str(),
-                        schema,
-                        shape: PhantomData,
-                    })?);
+                    news =
+                        Some(map.next_value_seed(DataSeed { kind: &kind.0, schema, shape: PhantomData })?);
                 }
                 Field::Cause => return Err(de::Error::custom("unknown field `cause`")),
             }

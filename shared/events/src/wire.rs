@@ -4,8 +4,9 @@ use crate::command::Order;
 use crate::kinds::Kinded;
 use crate::limits::MESSAGE_BYTES;
 use rmp_serde::decode::ReadRefReader;
-use serde::de::{DeserializeOwned, Deserializer, IgnoredAny, Visitor};
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, IgnoredAny, Visitor};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::fmt;
 use std::io::ErrorKind;
 use std::marker::PhantomData;
@@ -210,35 +211,45 @@ impl<'de> Deserialize<'de> for Field {
     }
 }
 
-/// A kind, read without an allocation. Longer ones than any the kingdom has are refused.
-pub(crate) struct Key {
-    length: usize,
-    bytes: [u8; 40],
-}
+/// Deserializes by parsing a text; one that is the same as before is shared instead. So what stands in every event of a
+/// commit is held once.
+pub(crate) struct Like<'a, T>(pub Option<&'a T>);
 
-impl Key {
-    pub(crate) fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.bytes[..self.length]).expect("made from a whole text")
+impl<'de, T> DeserializeSeed<'de> for Like<'_, T>
+where
+    T: FromStr + Clone + AsRef<str>,
+    T::Err: fmt::Display,
+{
+    type Value = T;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
+        deserializer.deserialize_str(self)
     }
 }
 
-impl FromStr for Key {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        let mut bytes = [0; 40];
-        let place = bytes
-            .get_mut(..text.len())
-            .ok_or_else(|| format!("{:?} is no field or kind", crate::name::cut(text)))?;
-        place.copy_from_slice(text.as_bytes());
-        Ok(Self { length: text.len(), bytes })
+impl<T> Visitor<'_> for Like<'_, T>
+where
+    T: FromStr + Clone + AsRef<str>,
+    T::Err: fmt::Display,
+{
+    type Value = T;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a text")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
+        match self.0 {
+            Some(before) if before.as_ref() == text => Ok(before.clone()),
+            Some(_) | None => text.parse().map_err(crate::name::custom),
+        }
     }
 }
 
-impl<'de> Deserialize<'de> for Key {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        parse_str(deserializer)
-    }
-}
+/// A kind, lent out of the bytes where the format can.
+#[derive(Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Kind<'a>(#[serde(borrow)] pub Cow<'a, str>);
 
 /// Bytes as MessagePack's own binary type, and as a list of numbers in JSON.
 pub(crate) mod bytes {

@@ -182,3 +182,16 @@ fn every_subject_of_a_command_tells_its_kind() {
 fn a_moment_is_written_as_rfc_3339() {
     assert_eq!(events::Timestamp(1_795_171_626_123).to_string(), "2026-11-20T10:47:06.123Z");
 }
+
+#[test]
+fn what_stands_in_every_event_of_a_commit_is_held_once() {
+    let facts = samples::facts_of_every_kind();
+    let mut events: Vec<Event> = facts.into_iter().take(3).map(samples::event).collect();
+    events[2].actor = "kingctl:somebody-else".parse().unwrap();
+    let commit = Commit { epoch: 1, first: 1, previous: Digest::ZERO, inbox: 0, events };
+    let read: Commit = wire::decode(&wire::encode(&commit)).unwrap();
+    assert_eq!(read, commit);
+    let place = |index: usize| read.events[index].actor.as_str().as_ptr();
+    assert_eq!(place(0), place(1));
+    assert_ne!(place(1), place(2));
+}
