@@ -8,10 +8,12 @@ pub mod config;
 pub mod servant;
 pub mod alert;
 pub mod king;
+mod kind;
 
 pub use alert::{AlertCommand, PlanMail, RecordMail};
 pub use app::{AppCommand, CreateApp, DeployApp, PushApp, RefChange, RemoveApp, ScaleApp, StopApp};
 pub use config::{ConfigCommand, SetConfig, UnsetConfig};
+pub use kind::CommandKind;
 pub use king::{KingCommand, RecordCheckpoint};
 pub use servant::{RemoveServant, ServantCommand};
 pub use version::{PublishVersion, VersionCommand, VersionSpec};

@@ -17,7 +17,6 @@ pub struct Commit {
     pub inbox: u64,
     /// The events, in order.
     #[serde(deserialize_with = "crate::event::in_order")]
-    #[serde(deserialize_with = "crate::event::in_order")]
     pub events: Vec<Event>,
 }
 

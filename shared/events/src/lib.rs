@@ -29,7 +29,7 @@ pub mod wire;
 
 pub use answer::{Answer, Outcome, Refusal, RefusalCode, Verdict};
 pub use checkpoint::{Checkpoint, Mark};
-pub use command::{Command, Order};
+pub use command::{Command, CommandKind, Order};
 pub use commit::{Commit, KindFinder};
 pub use event::{Cause, Event, Fact};
 pub use id::{Actor, CommandId, CommitHash, Digest, InstanceId, KingId, KingKey, ServantId, Signature};

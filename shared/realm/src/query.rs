@@ -350,9 +350,9 @@ fn command(state: &State, question: &Question) -> Result<Items, Refusal> {
     })?;
     Ok(Items::Commands(vec![CommandItem {
         id: id.clone(),
-        command: stored.command.clone(),
+        command: stored.command.to_string(),
         at: stored.at,
-        outcome: stored.outcome.clone(),
+        outcome: stored.outcome,
     }]))
 }
 

@@ -10,8 +10,8 @@ use crate::trial::Trial;
 use events::event::{AppEvent, CommandAccepted, CommandEvent, CommandRefused, InstanceEvent, ServantEvent};
 use events::limits::{BYTES_PER_INPUT, EVENTS_PER_INPUT};
 use events::{
-    Actor, AppName, Cause, Command, DomainName, Event, EventNumber, Fact, Outcome, Refusal, RefusalCode,
-    Report, Timestamp, Verdict, wire,
+    Actor, AppName, Cause, Command, CommandKind, DomainName, Event, EventNumber, Fact, Outcome, Refusal,
+    RefusalCode, Report, Timestamp, Verdict, wire,
 };
 use std::collections::BTreeSet;
 
@@ -94,10 +94,10 @@ pub fn step_onto(state: &mut State, input: &Input, context: &Context, record: &m
 
 fn step_command(state: &mut State, command: &Command, draft: &mut Draft<'_>) -> Response {
     if let Some(stored) = state.outcomes.get(&command.id) {
-        return Response::Repeated(stored.outcome.clone());
+        return Response::Repeated(stored.outcome);
     }
     let id = command.id.clone();
-    let kind = command.order.kind().to_owned();
+    let kind = CommandKind::of(&command.order);
     let decided = decide::command(state, &command.order)
         .and_then(|consent| draft.record_as_planned(state, command, consent.facts).map(|()| consent.release));
     match decided {

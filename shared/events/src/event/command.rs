@@ -1,8 +1,8 @@
 //! Events about commands: every command that parses leaves one outcome, accepted or refused.
 
-use crate::CommandId;
 use crate::answer::Refusal;
 use crate::kinds::noun;
+use crate::{CommandId, CommandKind};
 use serde::{Deserialize, Serialize};
 
 noun! {
@@ -28,7 +28,7 @@ impl CommandEvent {
 pub struct CommandAccepted {
     pub id: CommandId,
     /// `<noun>.<verb>`.
-    pub command: String,
+    pub command: CommandKind,
     /// The release that a deploy made or chose.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<u32>,
@@ -39,6 +39,6 @@ pub struct CommandAccepted {
 pub struct CommandRefused {
     pub id: CommandId,
     /// `<noun>.<verb>`.
-    pub command: String,
+    pub command: CommandKind,
     pub refusal: Refusal,
 }

@@ -1,31 +1,62 @@
 //! The outcomes of commands: a command id runs once, and its answer can be asked for again.
 
 use events::limits::{OUTCOME_AGE_MS, OUTCOMES, OUTCOMES_ALWAYS_KEPT};
-use events::{CommandId, EventNumber, Outcome, Timestamp};
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use events::{CommandId, CommandKind, EventNumber, Outcome, Refusal, Timestamp};
+use serde::de::Error as _;
+use serde::ser::{Error as _, SerializeMap, SerializeStruct};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::collections::{BTreeMap, VecDeque};
 
 /// The outcomes, bounded by age and by number. Age is measured by the log's own time, so every King forgets the same.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outcomes {
-    /// Boxed, so that the nodes of the tree stay small.
-    by_id: BTreeMap<CommandId, Box<StoredOutcome>>,
-    by_event: BTreeMap<EventNumber, CommandId>,
+    by_id: BTreeMap<CommandId, EventNumber>,
+    /// In the order of their events: the oldest is forgotten first.
+    kept: VecDeque<Kept>,
+}
+
+/// An outcome as it is kept: there are many, so it is small.
+#[derive(Clone, Debug, PartialEq)]
+struct Kept {
+    event: EventNumber,
+    at: Timestamp,
+    id: CommandId,
+    command: CommandKind,
+    result: Result<Option<u32>, Box<Refusal>>,
 }
 
 /// What became of a command.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StoredOutcome {
     /// `<noun>.<verb>`.
-    pub command: String,
+    pub command: CommandKind,
     pub at: Timestamp,
     pub outcome: Outcome,
 }
 
+impl Kept {
+    fn new(id: CommandId, event: EventNumber, stored: StoredOutcome) -> Self {
+        let StoredOutcome { command, at, outcome } = stored;
+        let result = match outcome {
+            Outcome::Accepted { event: _, release } => Ok(release),
+            Outcome::Refused { event: _, refusal } => Err(Box::new(refusal)),
+        };
+        Self { event, at, id, command, result }
+    }
+
+    fn stored(&self) -> StoredOutcome {
+        let outcome = match &self.result {
+            Ok(release) => Outcome::Accepted { event: self.event, release: *release },
+            Err(refusal) => Outcome::Refused { event: Some(self.event), refusal: Refusal::clone(refusal) },
+        };
+        StoredOutcome { command: self.command.clone(), at: self.at, outcome }
+    }
+}
+
 impl Outcomes {
     /// The outcome of a command, if it is remembered.
-    pub fn get(&self, id: &CommandId) -> Option<&StoredOutcome> {
-        self.by_id.get(id).map(Box::as_ref)
+    pub fn get(&self, id: &CommandId) -> Option<StoredOutcome> {
+        self.of_event(*self.by_id.get(id)?).map(Kept::stored)
     }
 
     /// How many are remembered.
@@ -40,17 +71,125 @@ impl Outcomes {
 
     pub(crate) fn insert(&mut self, id: CommandId, event: EventNumber, stored: StoredOutcome) {
         let now = stored.at;
-        self.by_event.insert(event, id.clone());
-        self.by_id.insert(id, Box::new(stored));
-        while let Some((&oldest, id)) = self.by_event.first_key_value() {
-            let aged = self.by_id.get(id).is_none_or(|stored| now.since(stored.at) > OUTCOME_AGE_MS);
+        self.by_id.insert(id.clone(), event);
+        self.kept.push_back(Kept::new(id, event, stored));
+        while let Some(oldest) = self.kept.front() {
+            let aged = now.since(oldest.at) > OUTCOME_AGE_MS;
             // A clock that jumps ages everything at once; the newest stay all the same.
-            let surplus = self.by_id.len() > if aged { OUTCOMES_ALWAYS_KEPT } else { OUTCOMES };
-            if !surplus {
+            if self.len() <= if aged { OUTCOMES_ALWAYS_KEPT } else { OUTCOMES } {
                 return;
             }
-            self.by_id.remove(id);
-            self.by_event.remove(&oldest);
+            self.by_id.remove(&oldest.id);
+            self.kept.pop_front();
         }
+    }
+
+    fn of_event(&self, event: EventNumber) -> Option<&Kept> {
+        let place = self.kept.binary_search_by_key(&event, |kept| kept.event).ok()?;
+        self.kept.get(place)
+    }
+}
+
+/// Snapshots and the hash of the state hold the outcomes as two maps.
+impl Serialize for Outcomes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut shape = serializer.serialize_struct("Outcomes", 2)?;
+        shape.serialize_field("by_id", &ById(self))?;
+        shape.serialize_field("by_event", &ByEvent(self))?;
+        shape.end()
+    }
+}
+
+struct ById<'a>(&'a Outcomes);
+
+impl Serialize for ById<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.by_id.len()))?;
+        for (id, event) in &self.0.by_id {
+            let kept = self.0.of_event(*event).ok_or_else(|| S::Error::custom("an outcome is lost"))?;
+            map.serialize_entry(id, &kept.stored())?;
+        }
+        map.end()
+    }
+}
+
+struct ByEvent<'a>(&'a Outcomes);
+
+impl Serialize for ByEvent<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.kept.len()))?;
+        self.0.kept.iter().try_for_each(|kept| map.serialize_entry(&kept.event, &kept.id))?;
+        map.end()
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename = "Outcomes")]
+struct Shape {
+    by_id: BTreeMap<CommandId, StoredOutcome>,
+    by_event: BTreeMap<EventNumber, CommandId>,
+}
+
+impl<'de> Deserialize<'de> for Outcomes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Shape { mut by_id, by_event } = Shape::deserialize(deserializer)?;
+        let mut outcomes = Self::default();
+        for (event, id) in by_event {
+            let (id, stored) =
+                by_id.remove_entry(&id).ok_or_else(|| D::Error::custom("an event has no outcome"))?;
+            outcomes.kept.push_back(Kept::new(id.clone(), event, stored));
+            outcomes.by_id.insert(id, event);
+        }
+        Ok(outcomes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use events::RefusalCode;
+
+    fn outcomes() -> Outcomes {
+        let refusal = Refusal {
+            code: RefusalCode::Unknown,
+            field: "app".into(),
+            rule: "no such app".into(),
+            fix: "create it".into(),
+        };
+        let refused = Outcome::Refused { event: Some(4), refusal };
+        let accepted = Outcome::Accepted { event: 9, release: Some(2) };
+        let mut outcomes = Outcomes::default();
+        for (id, event, outcome) in [("b", 4, refused), ("a", 9, accepted)] {
+            let stored = StoredOutcome { command: "app.deploy".into(), at: Timestamp(event), outcome };
+            outcomes.insert(id.parse().unwrap(), event, stored);
+        }
+        outcomes
+    }
+
+    /// What the hash of a state is taken over: signed checkpoints and backups name it.
+    #[derive(Serialize)]
+    struct TwoMaps {
+        by_id: BTreeMap<CommandId, StoredOutcome>,
+        by_event: BTreeMap<EventNumber, CommandId>,
+    }
+
+    #[test]
+    fn outcomes_are_stored_as_two_maps_and_come_back() {
+        let outcomes = outcomes();
+        let ids = ["a", "b"].map(|id| id.parse::<CommandId>().unwrap());
+        let maps = TwoMaps {
+            by_id: ids.iter().map(|id| (id.clone(), outcomes.get(id).unwrap())).collect(),
+            by_event: BTreeMap::from([(4, ids[1].clone()), (9, ids[0].clone())]),
+        };
+        let bytes = rmp_serde::to_vec_named(&outcomes).unwrap();
+        assert_eq!(bytes, rmp_serde::to_vec_named(&maps).unwrap());
+        assert_eq!(rmp_serde::from_slice::<Outcomes>(&bytes).unwrap(), outcomes);
+    }
+
+    #[test]
+    fn outcomes_that_do_not_belong_together_are_refused() {
+        let maps = TwoMaps { by_id: BTreeMap::new(), by_event: BTreeMap::from([(4, "b".parse().unwrap())]) };
+        let bytes = rmp_serde::to_vec_named(&maps).unwrap();
+        assert!(rmp_serde::from_slice::<Outcomes>(&bytes).is_err());
     }
 }
