@@ -19,14 +19,20 @@ mod crash;
 mod start;
 mod past;
 mod replay;
+mod crowd;
+mod memory;
 mod moments;
 mod failover;
 
 use bare::Limit;
 use row::Row;
 
+/// As in the King.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A benchmark: it measures and gives its rows.
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 13] = [
     "command_round_trip",
     "commands_256_callers",
     "events_per_second",
@@ -35,6 +41,7 @@ const NAMES: [&str; 12] = [
     "crash_to_successor",
     "start_second_time",
     "replay",
+    "memory_large",
     "state_at",
     "event_ls",
     "failover_kill",
@@ -51,6 +58,7 @@ async fn measure(name: &str) -> anyhow::Result<Vec<Row>> {
         "crash_to_successor" => crash::measure().await,
         "start_second_time" => start::measure().await,
         "replay" => replay::measure().await,
+        "memory_large" => memory::measure().await,
         "state_at" => moments::measure_states(),
         "event_ls" => moments::measure_pages(),
         "failover_kill" => failover::killed().await,

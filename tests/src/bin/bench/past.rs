@@ -21,15 +21,23 @@ pub const COMMITS: u64 = EVENTS / EACH;
 const SERVANTS: u64 = 100;
 const INSTANCES: u64 = 1000;
 
-/// The commits, each chained to the one before.
+/// Events in commits of a hundred, each chained to the one before.
 pub struct Past {
     next: u64,
+    last: u64,
+    event: fn(u64) -> Event,
     previous: Digest,
 }
 
 impl Past {
+    /// The million events.
     pub fn new() -> Self {
-        Self { next: 1, previous: Digest::ZERO }
+        Self::of(EVENTS, event)
+    }
+
+    /// So many events, each made of its number.
+    pub fn of(last: u64, event: fn(u64) -> Event) -> Self {
+        Self { next: 1, last, event, previous: Digest::ZERO }
     }
 }
 
@@ -37,12 +45,13 @@ impl Iterator for Past {
     type Item = Commit;
 
     fn next(&mut self) -> Option<Commit> {
-        if self.next > EVENTS {
+        if self.next > self.last {
             return None;
         }
-        let events = (self.next..self.next + EACH).map(event).collect();
+        let end = (self.next + EACH).min(self.last + 1);
+        let events = (self.next..end).map(self.event).collect();
         let commit = Commit { epoch: 1, first: self.next, previous: self.previous, inbox: 0, events };
-        self.next += EACH;
+        self.next = end;
         self.previous = Digest::of(&wire::encode(&commit));
         Some(commit)
     }
@@ -50,7 +59,7 @@ impl Iterator for Past {
 
 fn event(id: u64) -> Event {
     let (fact, cause, actor) = match id {
-        ..=SERVANTS => (join(id), report(id), servant_name(id)),
+        ..=SERVANTS => (join(id), report(id % SERVANTS + 1, id), servant_name(id)),
         id if id <= SERVANTS + INSTANCES => (place(id - SERVANTS), Cause::Tick, "king".to_owned()),
         id => life(id),
     };
@@ -85,10 +94,12 @@ fn life(id: u64) -> (Fact, Cause, String) {
             return (fact, Cause::Command(command), "kingctl:ops".to_owned());
         }
     };
-    (Fact::from(fact), report(id), servant_name(id % SERVANTS + 1))
+    let servant = id % SERVANTS + 1;
+    (Fact::from(fact), report(servant, id), servant_name(servant))
 }
 
-fn join(servant: u64) -> Fact {
+/// A servant joins.
+pub fn join(servant: u64) -> Fact {
     let facts = RegisterServant {
         servant: ServantId(Uuid::from_u128(u128::from(servant))),
         name: servant_name(servant).parse().expect("it is a DNS label"),
@@ -113,14 +124,17 @@ fn place(number: u64) -> Fact {
     }))
 }
 
-fn instance_of(number: u64) -> InstanceId {
+/// The id of an instance.
+pub fn instance_of(number: u64) -> InstanceId {
     InstanceId(Uuid::from_u128(u128::from(number) << 64))
 }
 
-fn report(id: u64) -> Cause {
-    Cause::Report(ReportId { sender: Uuid::from_u128(u128::from(id % SERVANTS + 1)), epoch: 1, number: id })
+/// A report of a servant.
+pub fn report(servant: u64, number: u64) -> Cause {
+    Cause::Report(ReportId { sender: Uuid::from_u128(u128::from(servant)), epoch: 1, number })
 }
 
-fn servant_name(number: u64) -> String {
+/// The name of a servant.
+pub fn servant_name(number: u64) -> String {
     format!("host-{number}")
 }

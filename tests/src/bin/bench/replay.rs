@@ -21,7 +21,7 @@ use kingdom_tests::process::Process;
 use kingdom_tests::wait;
 use realm::{State, apply_commit};
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 const RUNS: usize = 3;
@@ -37,21 +37,16 @@ const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(120);
 /// # Errors
 /// When NATS, the journal or the King fails.
 pub async fn measure() -> anyhow::Result<Vec<Row>> {
-    let folder = stage::fresh("replay")?;
-    let ports = Ports::reserve();
-    let mut server = Server::prepare(&folder, &folder, ports.nats(), Syncing::Always);
-    server.start().await;
-    let bus = bus::connect(&Options { url: server.url(), name: "bench".into(), credentials: None }).await?;
-    provision::provision(&bus, &provision::Limits::default()).await?;
-    let log = Log::open(&bus).await?;
-    fill(&log, &folder.join("journal")).await?;
+    let ground = Ground::prepare("replay").await?;
+    let (log, folder) = (&ground.log, &ground.folder);
+    fill(log, &folder.join("journal")).await?;
 
     let journal = Journal::open(folder.join("journal"))?;
     let (mut from_journal, mut from_stream, mut bare) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..RUNS {
-        bare.push(consume(&log).await?);
+        bare.push(consume(log).await?);
         from_journal.push(replay_journal(&journal)?);
-        from_stream.push(replay_stream(&log).await?);
+        from_stream.push(replay_stream(log).await?);
     }
     let bare = Samples::new(bare).median();
     let (from_journal, from_stream) = (Samples::new(from_journal), Samples::new(from_stream));
@@ -63,7 +58,7 @@ pub async fn measure() -> anyhow::Result<Vec<Row>> {
             .beside("the journal", Some(journal_rate)),
     ];
     drop(journal);
-    rows.push(start_of_a_king(&folder, &ports, &server, &bus).await?);
+    rows.push(start_of_a_king(&ground).await?);
     Ok(rows)
 }
 
@@ -127,34 +122,73 @@ impl Fold {
     }
 }
 
-/// A King whose journal has it all, from its start until `/readyz` says 200.
-async fn start_of_a_king(folder: &Path, ports: &Ports, server: &Server, bus: &Bus) -> anyhow::Result<Row> {
-    let flags = [
-        OsString::from("--nats"),
-        server.url().into(),
-        "--data".into(),
-        folder.into(),
-        "--http".into(),
-        ports.http().to_string().into(),
-        "--nats-system-password-file".into(),
-        server.password_file.clone().into(),
-    ];
-    let mut king = Process::new("king", folder, stage::program("king")?, flags);
-    king.start();
+/// A NATS server with an empty log, and a place for a King.
+pub struct Ground {
+    pub folder: PathBuf,
+    pub ports: Ports,
+    pub server: Server,
+    pub log: Log,
+    bus: Bus,
+}
+
+impl Ground {
+    /// Starts one in a fresh folder.
+    ///
+    /// # Errors
+    /// When NATS fails.
+    pub async fn prepare(name: &str) -> anyhow::Result<Self> {
+        let (folder, ports) = (stage::fresh(name)?, Ports::reserve());
+        let mut server = Server::prepare(&folder, &folder, ports.nats(), Syncing::Always);
+        server.start().await;
+        let bus =
+            bus::connect(&Options { url: server.url(), name: "bench".into(), credentials: None }).await?;
+        provision::provision(&bus, &provision::Limits::default()).await?;
+        let log = Log::open(&bus).await?;
+        Ok(Self { folder, ports, server, log, bus })
+    }
+
+    /// A King that is not started yet.
+    ///
+    /// # Errors
+    /// When it is not built.
+    pub fn king(&self) -> anyhow::Result<Process> {
+        let flags = [
+            OsString::from("--nats"),
+            self.server.url().into(),
+            "--data".into(),
+            self.folder.clone().into(),
+            "--http".into(),
+            self.ports.http().to_string().into(),
+            "--nats-system-password-file".into(),
+            self.server.password_file.clone().into(),
+        ];
+        Ok(Process::new("king", &self.folder, stage::program("king")?, flags))
+    }
+}
+
+/// Waits until the journal of the King has a snapshot of nearly all events.
+pub async fn has_snapshot(ports: &Ports, events: u64) {
     wait::within(SNAPSHOT_PATIENCE, "the journal has a snapshot", async || {
         let metrics = http::get(ports.http(), "/metrics").await.map_err(|error| error.to_string())?;
         let event = metrics.body.lines().find_map(|line| line.strip_prefix("king_snapshot_event_number "));
         let taken = event.and_then(|event| event.parse::<u64>().ok()).unwrap_or(0);
-        wait::holds(taken + 100_000 > EVENTS, || format!("event {taken}"))
+        wait::holds(taken + 100_000 > events, || format!("event {taken}"))
     })
     .await;
-    bus.flush().await?;
+}
+
+/// A King whose journal has it all, from its start until `/readyz` says 200.
+async fn start_of_a_king(ground: &Ground) -> anyhow::Result<Row> {
+    let mut king = ground.king()?;
+    king.start();
+    has_snapshot(&ground.ports, EVENTS).await;
+    ground.bus.flush().await?;
     let mut took = Vec::new();
     for _ in 0..RUNS {
         king.kill9();
         let began = Instant::now();
         king.start();
-        stage::is_ready(ports).await;
+        stage::is_ready(&ground.ports).await;
         took.push(began.elapsed());
     }
     king.kill9();
