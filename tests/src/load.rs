@@ -24,6 +24,8 @@ pub struct Answered {
     pub at: Instant,
     /// How long it took in all.
     pub took: Duration,
+    /// How often it was sent: what was sent again may be the stored answer of an earlier King.
+    pub attempts: u32,
     pub answer: Value,
 }
 
@@ -76,13 +78,14 @@ async fn send(client: Client, name: String, per_second: u32, stopped: Arc<Atomic
 
 async fn call(client: Client, id: String, number: u64) -> Answered {
     let body = json!({ "values": { format!("KEY_{}", number % 100): number.to_string() } });
-    let began = Instant::now();
+    let (began, mut attempts) = (Instant::now(), 0);
     loop {
+        attempts += 1;
         let payload = body.to_string().into_bytes();
         let attempt = timeout(ATTEMPT, client.request("king.cmd.config.set", Some(&id), payload)).await;
         if let Ok(Ok(bytes)) = attempt {
             let answer = serde_json::from_slice(&bytes).expect("an answer is JSON");
-            return Answered { id, at: Instant::now(), took: began.elapsed(), answer };
+            return Answered { id, at: Instant::now(), took: began.elapsed(), attempts, answer };
         }
         assert!(began.elapsed() < PATIENCE, "{id} is not answered: {attempt:?}");
         sleep(PAUSE).await;
@@ -108,7 +111,8 @@ pub fn each_has_one_outcome(answered: &[Answered], replay: &Replay) {
 pub fn gaps(answered: &[Answered], replay: &Replay) -> BTreeMap<u64, Duration> {
     let elections = replay.events.iter().filter(|event| event.fact.kind() == "king.elected");
     let gap = |election: u64| {
-        let last = answered.iter().filter(|answered| answered.event() < election).map(|a| a.at).max()?;
+        let at_once = answered.iter().filter(|answered| answered.attempts == 1);
+        let last = at_once.filter(|answered| answered.event() < election).map(|a| a.at).max()?;
         let first = answered.iter().filter(|answered| answered.event() > election).map(|a| a.at).min()?;
         Some((election, first.saturating_duration_since(last)))
     };
