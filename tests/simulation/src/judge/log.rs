@@ -25,7 +25,8 @@ pub struct LogJudge {
     commands: BTreeSet<CommandId>,
     reports: BTreeSet<ReportId>,
     senders: BTreeMap<Uuid, (u64, u64)>,
-    kings: BTreeMap<Node, KingId>,
+    /// Every King that a host ever was: what one sent may arrive when the next one runs there.
+    kings: BTreeSet<(Node, KingId)>,
     /// Every mail that was ever planned.
     pub(super) mails: BTreeSet<Uuid>,
 }
@@ -44,7 +45,7 @@ impl Default for LogJudge {
             commands: BTreeSet::new(),
             reports: BTreeSet::new(),
             senders: BTreeMap::new(),
-            kings: BTreeMap::new(),
+            kings: BTreeSet::new(),
             mails: BTreeSet::new(),
         }
     }
@@ -85,7 +86,7 @@ impl Judge {
 
     /// Which King a process is, from its start on.
     pub fn is_king(&mut self, node: Node, king: KingId) {
-        self.log.kings.insert(node, king);
+        self.log.kings.insert((node, king));
     }
 
     pub(super) fn committed(&mut self, by: Node, message: &Message, sequence: u64) {
@@ -140,8 +141,8 @@ impl Judge {
             }
             None => (self.log.state.king, epoch),
         };
-        let author = self.log.kings.get(&by).copied();
-        self.require(writer.is_some() && writer == author, "one writer per epoch", || {
+        let is_own = writer.is_some_and(|writer| self.log.kings.contains(&(by, writer)));
+        self.require(is_own, "one writer per epoch", || {
             format!("{by} wrote in epoch {epoch}, which is another's")
         });
         self.require(commit.epoch == wanted, "commits carry the epoch of their writer", || {
