@@ -40,7 +40,6 @@ sights! {
     ViewSuperseded = "a King met a view of a later one and stopped",
     EventsOvertaken = "public events were published by another King in between",
     TailReopened = "a tail was made anew after what it had read",
-    OlderRefused = "a servant refused an older assignment",
     Adopted = "a servant came back and took over what ran",
     InstanceCrashed = "an instance crashed and was started again",
     ServantLost = "a servant was called lost",

@@ -20,8 +20,9 @@ use ::king::lease::{Action, Observation};
 use ::king::writer::Machine;
 use appender::{Appender, Outcome};
 use bus::tail::Holes;
+use events::event::ServantEvent;
 use events::subject::LOG_STREAM;
-use events::{Event, KingId, Timestamp};
+use events::{Event, Fact, KingId, Timestamp};
 use journal::Journal;
 use lease::Helm;
 use realm::{Candidate, Context, Input};
@@ -499,6 +500,7 @@ impl Life {
         let Role::Writing(writer) = &mut self.role else { return };
         while let Some((stored, append)) = writer.take_stored() {
             let events: Arc<[Event]> = stored.events.clone();
+            events.iter().for_each(|event| look(net, event));
             let keys = king::kingdom::advance(&mut self.fold.state, &events, stored.inbox);
             self.fold.sequence = stored.sequence;
             self.fold.hash = append.hash;
@@ -519,6 +521,23 @@ impl Life {
         }
         self.follow(net);
         self.observe(net, Observation::Deposed);
+    }
+}
+
+/// What of an event must have been seen.
+fn look(net: &mut Net, event: &Event) {
+    match &event.fact {
+        Fact::Servant(ServantEvent::Lost(_)) => net.saw(Sight::ServantLost),
+        Fact::Servant(ServantEvent::Returned(_)) => net.saw(Sight::ServantReturned),
+        Fact::Servant(ServantEvent::Joined(_) | ServantEvent::Changed(_) | ServantEvent::Removed(_))
+        | Fact::App(_)
+        | Fact::Version(_)
+        | Fact::Release(_)
+        | Fact::Config(_)
+        | Fact::Instance(_)
+        | Fact::Command(_)
+        | Fact::Alert(_)
+        | Fact::King(_) => {}
     }
 }
 

@@ -310,7 +310,7 @@ impl Servant {
         let (whole, broken) = specs(&assignment.view);
         let standing = Standing::of(assignment.stamp, self.assignment().map(|last| last.stamp));
         if standing == Standing::Older {
-            return net.saw(Sight::OlderRefused);
+            return;
         }
         if !net.lives(self.node) {
             return;

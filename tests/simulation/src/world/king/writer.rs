@@ -43,6 +43,8 @@ pub struct Writer {
     arrivals: VecDeque<Arrival>,
     half_done: Option<(ReportWork, Option<Asker>, Vec<ReportId>)>,
     pub inbox: Tail,
+    /// Where the inbox ended when another King wrote before.
+    inherited: u64,
     pub views: Views,
     pub publisher: Publisher,
     last: u64,
@@ -53,6 +55,8 @@ impl Writer {
         net.subscribe(node, COMMANDS);
         net.subscribe(node, REPORTS);
         let after = fold.state.inbox;
+        let end = net.server.jetstream.stream(INBOX_STREAM).map_or(0, |inbox| inbox.state().last);
+        let inherited = if fold.state.epoch > 1 { end } else { 0 };
         let flights = bus::log::flights(match net.server.jetstream.replicas() {
             Replicas::One => 1,
             Replicas::Three => 3,
@@ -65,6 +69,7 @@ impl Writer {
             arrivals: VecDeque::new(),
             half_done: None,
             inbox: Tail::open(net, node, INBOX_STREAM, Vec::new(), Holes::Natural, after),
+            inherited,
             views: Views::new(node, &fold.state),
             publisher: Publisher::new(net, node),
             last: fold.state.last,
@@ -123,7 +128,7 @@ impl Writer {
             Arrival::Reports { message, asker } => self.reports(&message, asker),
             Arrival::Queued(entry) => {
                 if let Some(command) = read(&entry.message) {
-                    if entry.sequence <= self.machine.state().inbox {
+                    if entry.sequence <= self.inherited {
                         net.saw(Sight::QueuedAcross);
                     }
                     let context = clock.context(net);
