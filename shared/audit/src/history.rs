@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use events::{Commit, Digest, EventNumber, Timestamp, wire};
 use realm::{ApplyError, State};
+use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// A commit of the log and what its end is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +41,37 @@ impl StoredCommit {
         let sequence = self.sequence;
         wire::decode(&self.bytes)
             .map_err(|source| HistoryError::NoCommit { sequence, reason: source.reason() })
+    }
+
+    /// The number of its first event, read without the events; none when it is no commit.
+    pub fn first(&self) -> Option<EventNumber> {
+        let mut deserializer = rmp_serde::Deserializer::from_read_ref(&self.bytes[..]);
+        let mut first = None;
+        // The format complains of the fields that are left; by then the wanted one has been read.
+        let _ = deserializer.deserialize_map(FirstEvent(&mut first));
+        first
+    }
+}
+
+/// Reads the map of a commit only as far as the field that is wanted, which stands before the events.
+struct FirstEvent<'a>(&'a mut Option<EventNumber>);
+
+impl<'de> Visitor<'de> for FirstEvent<'_> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a commit")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<&str>()? {
+            if key == "first" {
+                *self.0 = Some(map.next_value()?);
+                return Ok(());
+            }
+            map.next_value::<IgnoredAny>()?;
+        }
+        Ok(())
     }
 }
 

@@ -52,6 +52,7 @@ fn places_are_found_by_event_and_by_time() {
     let backup = world.backup();
     for stored in &world.commits {
         let commit = stored.read().unwrap();
+        assert_eq!(stored.first(), Some(commit.first));
         assert_eq!(backup.sequence_of_event(commit.first).unwrap(), stored.sequence);
         assert_eq!(backup.sequence_of_event(commit.last()).unwrap(), stored.sequence);
         let at = commit.events.last().unwrap().at;

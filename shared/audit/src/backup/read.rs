@@ -222,7 +222,8 @@ impl<R: Read + Seek> History for Backup<R> {
         let missing = || HistoryError::Missing { sequence: self.manifest.place.sequence + 1 };
         self.manifest.segments.get(index).ok_or_else(missing)?;
         let commits = self.segment(index).map_err(HistoryError::read)?;
-        seek(&commits, |last| last.last >= event).map(|commit| commit.sequence).ok_or_else(missing)
+        let later = commits.partition_point(|commit| commit.first().is_some_and(|first| first <= event));
+        commits.get(later.wrapping_sub(1)).map(|commit| commit.sequence).ok_or_else(missing)
     }
 
     fn sequence_of_time(&self, at: Timestamp) -> Result<u64, HistoryError> {
@@ -231,8 +232,9 @@ impl<R: Read + Seek> History for Backup<R> {
             return Ok(self.manifest.place.sequence);
         }
         let commits = self.segment(index).map_err(HistoryError::read)?;
-        let first_later = seek(&commits, |end| end.at > at);
-        Ok(first_later.map_or(self.manifest.segments[index].last_sequence, |commit| commit.sequence - 1))
+        let end = |commit: &StoredCommit| commit.read().ok()?.events.last().map(|event| event.at);
+        let later = commits.partition_point(|commit| end(commit).is_some_and(|end| end <= at));
+        Ok(self.manifest.segments[index].first_sequence + later as u64 - 1)
     }
 
     fn snapshot_before(&self, sequence: u64) -> Result<Option<Snapshot>, HistoryError> {
@@ -245,21 +247,4 @@ impl<R: Read + Seek> History for Backup<R> {
         let state = events::wire::decode(&bytes).ok();
         Ok(state.map(|state| Snapshot { place: stored.place, state }))
     }
-}
-
-/// The end of a commit.
-struct End {
-    last: EventNumber,
-    at: Timestamp,
-}
-
-/// The first commit whose end fulfils something that all later ones do too.
-fn seek(commits: &[StoredCommit], found: impl Fn(&End) -> bool) -> Option<&StoredCommit> {
-    let end = |commit: &StoredCommit| {
-        let commit = commit.read().ok()?;
-        let at = commit.events.last()?.at;
-        Some(End { last: commit.last(), at })
-    };
-    let index = commits.partition_point(|commit| end(commit).is_some_and(|end| !found(&end)));
-    commits.get(index)
 }
