@@ -83,14 +83,16 @@ fn text(style: Style, item: &PlanItem) -> String {
     if !item.events.is_empty() {
         let mut table = Table::new(&["EVENT", "DATA"]);
         for event in &item.events {
-            table.push(vec![Cell::new(&event.kind), Cell::new(data(&event.data))]);
+            table.push(vec![Cell::new(&event.kind), Cell::new(named(item, data(&event.data)))]);
         }
         text.push_str(&format!("\n{}", table.render(style)));
         text.push_str(&left_out(item.events_left_out, "events"));
     }
     if !item.differences.is_empty() {
         text.push_str("\nWhat would differ:\n");
-        item.differences.iter().for_each(|difference| text.push_str(&describe(style, difference)));
+        item.differences
+            .iter()
+            .for_each(|difference| text.push_str(&named(item, describe(style, difference))));
         text.push_str(&left_out(item.differences_left_out, "differences"));
     }
     text.push_str(&format!(
@@ -110,6 +112,11 @@ fn count(item: &PlanItem) -> String {
 
 fn left_out(count: usize, what: &str) -> String {
     if count == 0 { String::new() } else { format!("… and {count} more {what}\n") }
+}
+
+/// Servants by their names, as people know them.
+fn named(item: &PlanItem, text: String) -> String {
+    item.servants.iter().fold(text, |text, (id, name)| text.replace(&id.to_string(), name.as_str()))
 }
 
 /// The fields of an event in one line.

@@ -16,20 +16,27 @@ async fn a_plan_is_shown_then_done_or_refused() {
     let (before, events) =
         (kingdom.client.king().await["state_hash"].clone(), kingdom.client.events().await.len());
 
-    let shown = kingdom.kingctl(&["app", "scale", "good", "2", "--plan"]).await.success();
-    for words in ["app.scaled", "instance.placed", "+ instance new-1", "counts.web: 1 -> 2", "--plan-token"] {
+    let shown = kingdom.kingctl(&["app", "scale", "good", "4", "--plan"]).await.success();
+    for words in [
+        "app.scaled",
+        "instance.placed",
+        "+ instance new-3",
+        "counts.worker: 1 -> 4",
+        "servant=s1",
+        "--plan-token",
+    ] {
         assert!(shown.contains(words), "{words}: {shown}");
     }
-    let plan = &kingdom.kingctl_json(&["app", "scale", "good", "2", "--plan"]).await[0];
+    let plan = &kingdom.kingctl_json(&["app", "scale", "good", "4", "--plan"]).await[0];
     let removal = &kingdom.kingctl_json(&["app", "remove", "good", "--plan"]).await[0];
     assert_eq!(kinds(&removal["events"]), ["app.removed"]);
     assert_eq!(kingdom.client.king().await["state_hash"], before, "plans change nothing");
     assert_eq!(kingdom.client.events().await.len(), events, "plans are not recorded");
 
     let token = plan["token"].as_str().expect("a token");
-    kingdom.kingctl(&["app", "scale", "good", "2", "--plan-token", token]).await.success();
+    kingdom.kingctl(&["app", "scale", "good", "4", "--plan-token", token]).await.success();
     let done = kingdom.client.events().await.split_off(events);
-    let done: Vec<&str> = done.iter().map(|event| event.fact.kind()).take(3).collect();
+    let done: Vec<&str> = done.iter().map(|event| event.fact.kind()).take(5).collect();
     assert_eq!(done, [kinds(&plan["events"]), vec!["command.accepted"]].concat());
 
     // The counts that the removal was planned on are others now.

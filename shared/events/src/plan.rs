@@ -5,8 +5,9 @@
 
 use crate::limits::PLAN_TOKEN_BYTES;
 use crate::query::DifferenceItem;
-use crate::{EventNumber, Refusal};
+use crate::{EventNumber, Refusal, ServantId, ServantName};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -26,6 +27,9 @@ pub struct PlanItem {
     pub release: Option<u32>,
     /// The events that it would cause at once, in order. Instances to come are named `new-1`, `new-2` and so on.
     pub events: Vec<PlannedEvent>,
+    /// The names of the servants that stand in the events by their id.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub servants: BTreeMap<ServantId, ServantName>,
     /// What would be other than now.
     pub differences: Vec<DifferenceItem>,
     /// How many events are left out here because the reply would be too large.

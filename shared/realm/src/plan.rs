@@ -15,7 +15,10 @@ use events::event::InstanceEvent;
 use events::limits::PLAN_LIST_BYTES;
 use events::plan::{PlanItem, PlanPart, PlanToken, PlannedEvent};
 use events::query::DifferenceItem;
-use events::{Command, Event, EventNumber, Fact, InstanceId, Kinded, Order, Refusal, RefusalCode};
+use events::{
+    Command, Event, EventNumber, Fact, InstanceId, Kinded, Order, Refusal, RefusalCode, ServantId,
+    ServantName,
+};
 use rmp_serde::Serializer;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -48,6 +51,7 @@ pub fn plan(state: &mut State, command: &Command, context: &Context) -> PlanItem
             let differences = differences(&trial, state, draft.events());
             trial.revert(state);
             item.token = Some(token(&command.order, last, draft.events(), &differences));
+            item.servants = servants(state, draft.events());
             show(&mut item, draft.events(), differences);
         }
         Err(refusal) => {
@@ -65,6 +69,7 @@ fn empty(command: &Command) -> PlanItem {
         refusal: None,
         release: None,
         events: Vec::new(),
+        servants: BTreeMap::new(),
         differences: Vec::new(),
         events_left_out: 0,
         differences_left_out: 0,
@@ -75,15 +80,17 @@ fn empty(command: &Command) -> PlanItem {
 fn differences(trial: &Trial, state: &State, events: &[Event]) -> Vec<DifferenceItem> {
     let (before, after) = trial.sides(state);
     let (mut differences, names) = (difference::between(before, &after), names(events));
+    // Instances to come stand in the order of their making: that of their ids is another each time.
+    let order: BTreeMap<&str, usize> =
+        placed(events).enumerate().map(|(index, id)| (names[&id].as_str(), index + 1)).collect();
     for difference in &mut differences {
         difference.fields.retain(|field| !TIMES.contains(&field.field.as_str()));
         if let Some(name) = names.get(&difference.name) {
             difference.name.clone_from(name);
         }
     }
-    // The order of ids to come is chance; that of their names is not.
-    for of_a_noun in differences.chunk_by_mut(|one, other| one.noun == other.noun) {
-        of_a_noun.sort_by(|one, other| one.name.cmp(&other.name));
+    for things in differences.chunk_by_mut(|one, other| one.noun == other.noun) {
+        things.sort_by_key(|thing| order.get(thing.name.as_str()).copied().unwrap_or(0));
     }
     differences
 }
@@ -222,15 +229,38 @@ fn fits(value: &impl serde::Serialize, budget: &mut usize) -> bool {
     room.is_some()
 }
 
-/// Names for the instances that a plan would make: their ids would be others.
-fn names(events: &[Event]) -> BTreeMap<String, String> {
-    let mut names = BTreeMap::new();
+/// The servants that get something to run, by name.
+fn servants(state: &State, events: &[Event]) -> BTreeMap<ServantId, ServantName> {
+    let mut named = BTreeMap::new();
     for event in events {
-        if let Fact::Instance(InstanceEvent::Placed(placed)) = &event.fact {
-            names.insert(placed.instance.to_string(), format!("new-{}", names.len() + 1));
+        if let Fact::Instance(InstanceEvent::Placed(placed)) = &event.fact
+            && let Some(servant) = state.servants.get(&placed.servant)
+        {
+            named.insert(placed.servant, servant.facts.name.clone());
         }
     }
-    names
+    named
+}
+
+/// Names for the instances that a plan would make: their ids would be others.
+fn names(events: &[Event]) -> BTreeMap<String, String> {
+    placed(events).enumerate().map(|(index, id)| (id, format!("new-{}", index + 1))).collect()
+}
+
+/// The ids of the instances that a plan would make, in order.
+fn placed(events: &[Event]) -> impl Iterator<Item = String> {
+    events.iter().filter_map(|event| match &event.fact {
+        Fact::Instance(InstanceEvent::Placed(placed)) => Some(placed.instance.to_string()),
+        Fact::Instance(_)
+        | Fact::App(_)
+        | Fact::Version(_)
+        | Fact::Release(_)
+        | Fact::Config(_)
+        | Fact::Servant(_)
+        | Fact::Command(_)
+        | Fact::Alert(_)
+        | Fact::King(_) => None,
+    })
 }
 
 fn rename(value: &mut Value, names: &BTreeMap<String, String>) {

@@ -462,3 +462,28 @@ fn many_instances_are_placed_over_several_ticks_and_never_more_than_wanted() {
         world.log.iter().filter(|event| matches!(&event.fact, Fact::Instance(InstanceEvent::Placed(_))));
     assert_eq!(placed.count(), 3500);
 }
+
+#[test]
+fn a_plan_of_many_instances_does_not_rest_on_their_ids() {
+    let mut world = World::default();
+    let order = |kind, data: &str| Move::Order(kind, data.to_owned());
+    let start = [
+        Move::Register { servant: 1, ports: 400 },
+        Move::Register { servant: 2, ports: 400 },
+        order("app.create", r#"{"app":"shop"}"#),
+        order("version.publish", &publish("shop", 3)),
+    ];
+    for a_move in &start {
+        let input = world.bind(a_move).unwrap();
+        world.take(&input);
+    }
+    let deploy = order("app.deploy", r#"{"app":"shop","version":"3.0.0","count":300}"#);
+    let Some(Input::Command(command)) = world.bind(&deploy) else { panic!("a command") };
+    let item = world.plan(&command);
+    let news = item.differences.iter().filter(|difference| difference.noun == "instance");
+    let names: Vec<&str> = news.map(|difference| difference.name.as_str()).collect();
+    assert_eq!(names, (1..=300).map(|number| format!("new-{number}")).collect::<Vec<_>>());
+    world.clock += 10;
+    let response = world.take(&Input::Command(Command { plan: item.token, ..command }));
+    assert!(matches!(response, Response::Decided(Outcome::Accepted { .. })), "{response:?}");
+}
