@@ -409,6 +409,10 @@ impl Life {
         appender.attempt(net);
         appender.begin_to_settle();
         election.appender = Some(appender);
+        // Nothing is followed until it is clear how the election came out.
+        if let Some(tail) = self.tail.take() {
+            tail.close(net);
+        }
     }
 
     fn elected(&mut self, net: &mut Net, journal: &mut Journal, outcome: Outcome) {
@@ -423,7 +427,7 @@ impl Life {
             Outcome::Shorter => self.stop(net, "the log is shorter than what was read from it"),
             Outcome::Refused => {
                 net.saw(Sight::LogFull);
-                self.role = Role::Backup;
+                self.follow(net);
                 net.wake(self.node, RETRY, Timer::Again(again::UNELECTED));
             }
         }
@@ -431,21 +435,20 @@ impl Life {
 
     /// What the other wrote comes by the tail.
     fn unelected(&mut self, net: &mut Net) {
-        self.role = Role::Backup;
+        if self.tail.is_none() {
+            self.follow(net);
+        }
         let epoch = self.fold.state.epoch;
         self.observe(net, Observation::Unelected { epoch });
     }
 
     fn reign(&mut self, net: &mut Net, journal: &mut Journal, sequence: u64, payload: bytes::Bytes) {
-        self.tail = None;
-        if sequence > self.fold.sequence {
-            match self.fold.take(sequence, &payload) {
-                Ok(commit) => {
-                    self.events.extend(commit.events);
-                    journal.push(sequence, payload);
-                }
-                Err(error) => return self.stop(net, &error.to_string()),
+        match self.fold.take(sequence, &payload) {
+            Ok(commit) => {
+                self.events.extend(commit.events);
+                journal.push(sequence, payload);
             }
+            Err(error) => return self.stop(net, &error.to_string()),
         }
         net.judge.confirmed(self.node, &self.fold.state);
         self.role = Role::Backup;

@@ -145,6 +145,13 @@ impl Tail {
         self.reopen(net);
     }
 
+    /// It is followed no more.
+    pub fn close(self, net: &mut Net) {
+        if let Some(consumer) = self.consumer {
+            net.stop(self.node, consumer);
+        }
+    }
+
     /// Whether it was this reader's question.
     pub fn asked(&self, call: u64) -> bool {
         self.measuring == Some(call)
