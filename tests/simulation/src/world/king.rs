@@ -231,7 +231,7 @@ impl Life {
                 // The election is folded already; see `reign`.
                 Action::Reign => self.take_the_throne(net),
                 Action::Depose => self.step_down(net),
-                Action::Follow if matches!(self.role, Role::Electing(_)) => self.role = Role::Backup,
+                Action::Follow if matches!(self.role, Role::Electing(_)) => self.follow(net),
                 Action::Drain => {
                     self.step_down(net);
                     self.observe(net, Observation::Drained);
