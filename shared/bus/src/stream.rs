@@ -181,7 +181,9 @@ mod tests {
 
     fn info(cluster: Value) -> StreamInfo {
         let state = json!({ "messages": 32, "first_seq": 1, "last_seq": 32 });
-        serde_json::from_value(json!({ "created": "now", "state": state, "cluster": cluster })).expect("info")
+        let config = json!({ "num_replicas": 3 });
+        let info = json!({ "config": config, "created": "now", "state": state, "cluster": cluster });
+        serde_json::from_value(info).expect("info")
     }
 
     #[test]

@@ -18,6 +18,9 @@ fn binary() -> PathBuf {
     if installed.exists() { installed } else { PathBuf::from("nats-server") }
 }
 
+/// The room of the server does not hang on how full the disk is.
+const CONFIG: &str = "jetstream { store_dir: \"FOLDER/js\", max_file: 64GB }\n";
+
 /// A port that was free a moment ago.
 pub fn free_port() -> u16 {
     let socket = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -28,9 +31,12 @@ impl Nats {
     pub fn start() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let port = free_port();
+        let config = folder.path().join("nats.conf");
+        std::fs::write(&config, CONFIG.replace("FOLDER", &folder.path().display().to_string()))
+            .expect("the folder takes a file");
         let child = Command::new(binary())
-            .args(["-a", "127.0.0.1", "-p", &port.to_string(), "-js", "-sd"])
-            .arg(folder.path())
+            .args(["-a", "127.0.0.1", "-p", &port.to_string(), "-c"])
+            .arg(&config)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()

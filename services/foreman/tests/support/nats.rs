@@ -13,6 +13,9 @@ pub struct Nats {
     _folder: TempDir,
 }
 
+/// The room of the server does not hang on how full the disk is.
+const CONFIG: &str = "jetstream { store_dir: \"FOLDER/js\", max_file: 64GB }\n";
+
 fn binary() -> PathBuf {
     let installed = root().join(".tools/bin/nats-server");
     if installed.exists() { installed } else { PathBuf::from("nats-server") }
@@ -23,9 +26,12 @@ impl Nats {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let port =
             TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
+        let config = folder.path().join("nats.conf");
+        std::fs::write(&config, CONFIG.replace("FOLDER", &folder.path().display().to_string()))
+            .expect("the folder takes a file");
         let child = Command::new(binary())
-            .args(["-a", "127.0.0.1", "-p", &port.to_string(), "-js", "-sd"])
-            .arg(folder.path())
+            .args(["-a", "127.0.0.1", "-p", &port.to_string(), "-c"])
+            .arg(&config)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()

@@ -17,9 +17,13 @@ impl Server {
     /// Starts nats-server on a port (-1: a free one) and waits until it serves.
     async fn start(folder: &Path, port: i32) -> Self {
         let binary = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../.tools/bin/nats-server");
+        let config = folder.join("nats.conf");
+        // The room of the server does not hang on how full the disk is.
+        let store = format!("jetstream {{ store_dir: \"{}/js\", max_file: 64GB }}\n", folder.display());
+        std::fs::write(&config, store).unwrap();
         let mut child = Command::new(&binary)
-            .args(["-a", "127.0.0.1", "-js", "-p", &port.to_string(), "-sd"])
-            .arg(folder)
+            .args(["-a", "127.0.0.1", "-p", &port.to_string(), "-c"])
+            .arg(&config)
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
