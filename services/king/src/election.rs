@@ -61,14 +61,22 @@ impl Fold {
     pub fn take(&mut self, sequence: u64, payload: &[u8]) -> Result<Commit, ElectionError> {
         let commit: Commit =
             wire::decode(payload).map_err(|source| ElectionError::NoCommit { sequence, source })?;
+        self.follow(sequence, payload, &commit)?;
+        Ok(commit)
+    }
+
+    /// Folds one commit that is read already.
+    ///
+    /// # Errors
+    /// When it does not follow.
+    pub fn follow(&mut self, sequence: u64, payload: &[u8], commit: &Commit) -> Result<(), ElectionError> {
         if commit.previous != self.hash {
             return Err(ElectionError::Unchained { sequence, wanted: self.hash, found: commit.previous });
         }
-        apply_commit(&mut self.state, &commit)
-            .map_err(|source| ElectionError::Broken { sequence, source })?;
+        apply_commit(&mut self.state, commit).map_err(|source| ElectionError::Broken { sequence, source })?;
         self.sequence = sequence;
         self.hash = Digest::of(payload);
-        Ok(commit)
+        Ok(())
     }
 
     /// The hash of a commit of the log.

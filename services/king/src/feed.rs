@@ -14,7 +14,7 @@ pub use follow::{Batch, FeedError, Follow};
 pub use history::{History, ReadError};
 pub use placements::Placement;
 
-use events::{Event, EventNumber, InstanceId};
+use events::{Commit, Event, EventNumber, InstanceId};
 use placements::Placements;
 use ring::Ring;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -22,7 +22,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 /// How many events the ring holds when nothing else is said.
-pub const RING_EVENTS: usize = 16_384;
+pub const RING_EVENTS: usize = 4_096;
 /// How many bytes of commits the ring holds at most, as they stand in the log.
 const RING_BYTES: usize = 32 * 1024 * 1024;
 
@@ -71,14 +71,14 @@ impl Feed {
         self.shared.placements.seed(places);
     }
 
-    /// A commit is confirmed: its sequence, its size in the log in bytes, its events. To be called in the log's order;
+    /// A commit is confirmed: its sequence, its size in the log in bytes, and itself. To be called in the log's order;
     /// a repeat is ignored, and a gap empties the ring, so that readers take what is missing from the log.
-    pub fn push(&self, sequence: u64, bytes: usize, events: Arc<[Event]>) {
-        events.iter().for_each(|event| self.shared.placements.note(event));
+    pub fn push(&self, sequence: u64, bytes: usize, commit: Arc<Commit>) {
+        commit.events.iter().for_each(|event| self.shared.placements.note(event));
         let before = self.newest().map_or(0, |newest| newest.event);
-        let last = events.last().map_or(before, |event| event.id);
+        let last = commit.events.last().map_or(before, |event| event.id);
         if last > before {
-            self.ring().push(sequence, bytes, events);
+            self.ring().push(sequence, bytes, commit);
         }
         self.advance(Newest { sequence, event: last });
     }

@@ -4,9 +4,10 @@
 //! kingdom that readers see.
 
 use crate::election::{ElectionError, Fold};
-use crate::kingdom::Kingdom;
+use crate::kingdom::{Confirmed, Kingdom};
 use bus::log::Log;
 use bus::tail::{Entry, Tail};
+use bytes::Bytes;
 use std::sync::Arc;
 
 /// A King's place in the log.
@@ -79,10 +80,9 @@ impl Follower {
     ///
     /// # Errors
     /// When it does not follow.
-    pub fn appended(&mut self, sequence: u64, payload: &[u8]) -> Result<(), ElectionError> {
-        let commit = self.fold.take(sequence, payload)?;
-        let events = Arc::from(commit.events);
-        self.kingdom.confirm(sequence, payload.len(), &events, commit.inbox);
+    pub fn appended(&mut self, sequence: u64, payload: &Bytes) -> Result<(), ElectionError> {
+        let commit = Arc::new(self.fold.take(sequence, payload)?);
+        self.kingdom.confirm(Confirmed { sequence, commit, payload: payload.clone() });
         Ok(())
     }
 

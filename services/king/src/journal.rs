@@ -1,12 +1,15 @@
 //! The King's journal at work: a start from the last snapshot and the commits after it, and the keeper that adds to both.
 //!
-//! The keeper follows the log on its own and folds a state of its own, so that neither the writer nor a reader ever waits
-//! for a snapshot. It decides nothing: whether log and journal agree is the matter of [`crate::watch`].
+//! The keeper gets each commit as it is confirmed, or from the log when it is behind, and folds a state of its own, so that
+//! neither the writer nor a reader ever waits for a snapshot. It decides nothing: whether log and journal agree is the matter of [`crate::watch`].
 
 pub mod snapshot;
 mod restore;
 mod keeper;
+mod copies;
+mod intake;
 
+pub use copies::Copies;
 pub use keeper::{Keeper, KeeperError};
 pub use restore::{RestoreError, Restored, restore};
 

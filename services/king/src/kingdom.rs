@@ -5,11 +5,14 @@
 
 use crate::feed::{Feed, Placement};
 use crate::http::Metrics;
+use crate::journal::Copies;
+use bytes::Bytes;
 use events::plan::PlanItem;
 use events::view::Stamp;
-use events::{Command, Event, EventNumber};
+use events::{Command, Commit, Event, EventNumber};
 use realm::project::{self, ViewKey};
 use realm::{Context, State, plan};
+use service::Shutdown;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -20,6 +23,8 @@ use tokio::sync::Notify;
 const BUSY_EVENTS: usize = 32;
 /// For how long one such commit counts, in milliseconds.
 const BUSY_MS: u64 = 50;
+/// How often who waits for the writer looks whether it is still busy.
+const BUSY_LOOK: Duration = Duration::from_millis(100);
 
 /// The confirmed state. Cheap to clone; all clones are the same.
 #[derive(Clone)]
@@ -27,9 +32,19 @@ pub struct Kingdom {
     shared: Arc<Shared>,
 }
 
+/// A commit that is stored.
+#[derive(Clone, Debug)]
+pub struct Confirmed {
+    pub sequence: u64,
+    pub commit: Arc<Commit>,
+    /// Its bytes, as the log has them.
+    pub payload: Bytes,
+}
+
 struct Shared {
     state: RwLock<State>,
     feed: Feed,
+    copies: Copies,
     /// Whether this King writes the views.
     views: AtomicBool,
     stale: Mutex<BTreeSet<ViewKey>>,
@@ -47,6 +62,7 @@ impl Kingdom {
             shared: Arc::new(Shared {
                 state: RwLock::new(State::default()),
                 feed,
+                copies: Copies::default(),
                 views: AtomicBool::new(false),
                 stale: Mutex::new(BTreeSet::new()),
                 stale_grew: Notify::new(),
@@ -66,6 +82,7 @@ impl Kingdom {
             }),
         );
         *self.shared.state.write().unwrap_or_else(PoisonError::into_inner) = state;
+        self.shared.copies.begin(sequence);
         self.shared.feed.begin(sequence, last);
         self.measure(sequence);
     }
@@ -107,22 +124,29 @@ impl Kingdom {
         self.shared.feed.reached(event, within).await
     }
 
+    /// The confirmed commits, for the journal.
+    pub(crate) fn copies(&self) -> &Copies {
+        &self.shared.copies
+    }
+
     /// The confirmed events, to be followed.
     pub fn feed(&self) -> &Feed {
         &self.shared.feed
     }
 
     /// A commit is stored: the state moves on, and the views that it changes become stale.
-    pub(crate) fn confirm(&self, sequence: u64, bytes: usize, events: &Arc<[Event]>, inbox: u64) {
+    pub(crate) fn confirm(&self, confirmed: Confirmed) {
+        let Confirmed { sequence, commit, payload } = &confirmed;
         let keys = {
             let mut state = self.shared.state.write().unwrap_or_else(PoisonError::into_inner);
-            advance(&mut state, events, inbox)
+            advance(&mut state, &commit.events, commit.inbox)
         };
-        if events.len() >= BUSY_EVENTS {
+        if commit.events.len() >= BUSY_EVENTS {
             self.shared.busy_ms.store(self.elapsed_ms(), Ordering::Relaxed);
         }
-        self.shared.feed.push(sequence, bytes, events.clone());
-        self.measure(sequence);
+        self.shared.feed.push(*sequence, payload.len(), commit.clone());
+        self.measure(*sequence);
+        self.shared.copies.put(confirmed);
         if !keys.is_empty() && self.shared.views.load(Ordering::Acquire) {
             self.stale().extend(keys);
             self.shared.stale_grew.notify_one();
@@ -142,6 +166,17 @@ impl Kingdom {
     pub(crate) fn is_busy(&self) -> bool {
         let busy_ms = self.shared.busy_ms.load(Ordering::Relaxed);
         busy_ms > 0 && self.elapsed_ms() < busy_ms + BUSY_MS
+    }
+
+    /// What nobody waits for waits while the writer has all hands full; but not for longer than this.
+    pub(crate) async fn let_the_writer_go_first(&self, most: Duration, shutdown: &Shutdown) {
+        let until = Instant::now() + most;
+        while self.is_busy() && Instant::now() < until && !shutdown.is_requested() {
+            tokio::select! {
+                () = tokio::time::sleep(BUSY_LOOK) => {}
+                () = shutdown.requested() => {}
+            }
+        }
     }
 
     fn elapsed_ms(&self) -> u64 {

@@ -1,7 +1,7 @@
 //! The control plane: one writer, and what it serves.
 //!
 //! Read it in the order of the flow: [`lease`] (who tries to write), [`helm`] and [`throne`] (backup or writer),
-//! [`follower`] (fold the log), [`election`] (take over), [`writer`] (inputs to commits), [`kingdom`] (the confirmed
+//! [`follower`] (fold the log), [`election`] (take over), [`writer`] (inputs to commits, on its [`lane`]), [`kingdom`] (the confirmed
 //! state), [`journal`] (what a King keeps of the log), [`watch`] and [`alarm`] (when the log is not what it was),
 //! [`effects`] (views and public events), [`queries`], [`http`] and [`git`] (what
 //! people reach). [`serve`] starts all of it.
@@ -14,6 +14,7 @@ pub mod helm;
 pub mod throne;
 pub mod follower;
 pub mod election;
+pub mod lane;
 pub mod writer;
 pub mod kingdom;
 pub mod journal;

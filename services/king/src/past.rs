@@ -32,6 +32,8 @@ use view::View;
 const AHEAD: u64 = 64;
 /// How often the index learns what came since, so that a question finds little left to do.
 const INDEX_EVERY: Duration = Duration::from_secs(1);
+/// How long the index lets a busy writer go first: a question teaches it what it lacks anyway.
+const INDEX_YIELD: Duration = Duration::from_secs(30);
 /// Most commits that the index learns without letting questions in between.
 const INDEX_COMMITS: usize = 1024;
 
@@ -90,6 +92,7 @@ impl Past {
                 _ = tick.tick() => {}
                 () = shutdown.requested() => return,
             }
+            self.shared.kingdom.let_the_writer_go_first(INDEX_YIELD, &shutdown).await;
             let (past, shutdown) = (self.clone(), shutdown.clone());
             let learned = match self.view().await {
                 Ok(Some(view)) => tokio::task::spawn_blocking(move || past.learn_all(&view, &shutdown)).await,

@@ -15,6 +15,7 @@ use crate::helm::{self, HelmError, Turn};
 use crate::http::{Metrics, Readiness, ServeError};
 use crate::journal::{self, Keeper, KeeperError, RestoreError, Restored};
 use crate::kingdom::Kingdom;
+use crate::lane::Lane;
 use crate::past::{self, Past};
 use crate::queries::Queries;
 use crate::signer::{Signer, SignerError};
@@ -54,6 +55,8 @@ pub enum KingError {
         #[source]
         source: std::io::Error,
     },
+    #[error("could not start a thread for the connection to NATS; is the host out of threads or memory?")]
+    Lane(#[source] std::io::Error),
     #[error("could not connect to NATS")]
     Connect(#[from] connect::ConnectError),
     #[error("the NATS server is not durable, so this King does not serve")]
@@ -103,6 +106,7 @@ struct King {
     id: KingId,
     signer: Signer,
     past: Past,
+    lane: Arc<Lane>,
     bus: Bus,
     log: Log,
     kingdom: Kingdom,
@@ -177,7 +181,9 @@ impl King {
         folder: &Folder,
         shutdown: &Shutdown,
     ) -> Result<(Self, Journal), KingError> {
-        let bus = connect::connect(&args.bus()).await?;
+        let lane = Arc::new(Lane::open().map_err(KingError::Lane)?);
+        let options = args.bus();
+        let bus = lane.run(async move { connect::connect(&options).await }).await?;
         let replicas = prove(args).await?.replicas();
         // Before anything is made: a log that is gone must not be replaced by an empty one.
         let journal = disaster::open(folder).await?;
@@ -211,6 +217,7 @@ impl King {
             ),
             signer,
             past,
+            lane,
             bus,
             log,
             kingdom,
@@ -268,6 +275,7 @@ impl King {
     fn throne(&self) -> ThroneParts {
         ThroneParts {
             candidate: self.candidate(),
+            lane: self.lane.clone(),
             bus: self.bus.clone(),
             log: self.log.clone(),
             kingdom: self.kingdom.clone(),

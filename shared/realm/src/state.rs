@@ -1,5 +1,6 @@
 //! The state: the fold of the events. Only `apply` changes it.
 
+mod chunked;
 pub mod app;
 pub mod config;
 pub mod instance;

@@ -2,7 +2,7 @@
 
 use super::history::Reader;
 use super::{Feed, Newest};
-use events::{Event, EventNumber};
+use events::{Commit, Event, EventNumber};
 use std::ops::Deref;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -23,7 +23,7 @@ pub enum FeedError {
 pub struct Batch {
     /// The sequence of the commit in the log.
     pub sequence: u64,
-    events: Arc<[Event]>,
+    commit: Arc<Commit>,
     skip: usize,
 }
 
@@ -31,7 +31,7 @@ impl Deref for Batch {
     type Target = [Event];
 
     fn deref(&self) -> &[Event] {
-        &self.events[self.skip..]
+        &self.commit.events[self.skip..]
     }
 }
 
@@ -55,14 +55,14 @@ impl Follow {
     /// When the log holds something that cannot be served; asking again meets the same.
     pub async fn next(&mut self) -> Result<Batch, FeedError> {
         let newest = self.wait().await;
-        let (sequence, events) = match self.ring() {
+        let (sequence, commit) = match self.ring() {
             Some(found) => {
                 self.reader = None;
                 found
             }
             None => self.read(newest.sequence).await?,
         };
-        Ok(self.take(sequence, events))
+        Ok(self.take(sequence, commit))
     }
 
     /// Waits until there is something after the reader's place.
@@ -73,12 +73,12 @@ impl Follow {
         newest.expect("just seen to be there")
     }
 
-    fn ring(&self) -> Option<(u64, Arc<[Event]>)> {
+    fn ring(&self) -> Option<(u64, Arc<Commit>)> {
         self.feed.ring().after(self.after)
     }
 
     /// The next commit of the log with events after the reader's place.
-    async fn read(&mut self, newest: u64) -> Result<(u64, Arc<[Event]>), FeedError> {
+    async fn read(&mut self, newest: u64) -> Result<(u64, Arc<Commit>), FeedError> {
         let reader = match self.reader.take() {
             Some(reader) => reader,
             None => Reader::seek(&self.feed.shared.history, self.after + 1, newest).await?,
@@ -92,14 +92,15 @@ impl Follow {
                 return Err(FeedError::Gap { sequence, wanted: self.after + 1, found: commit.first });
             }
             commit.events.iter().for_each(|event| self.feed.note(event));
-            return Ok((sequence, commit.events.into()));
+            return Ok((sequence, commit.into()));
         }
         Err(FeedError::Missing { sequence: newest })
     }
 
-    fn take(&mut self, sequence: u64, events: Arc<[Event]>) -> Batch {
+    fn take(&mut self, sequence: u64, commit: Arc<Commit>) -> Batch {
+        let events = &commit.events;
         let skip = events.partition_point(|event| event.id <= self.after);
         self.after = events.last().map_or(self.after, |event| event.id);
-        Batch { sequence, events, skip }
+        Batch { sequence, commit, skip }
     }
 }

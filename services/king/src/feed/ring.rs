@@ -1,6 +1,6 @@
 //! The ring: the newest commits in memory, without a gap between them, bounded by events and by bytes.
 
-use events::{Event, EventNumber};
+use events::{Commit, EventNumber};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ struct Slot {
     sequence: u64,
     bytes: usize,
     last: EventNumber,
-    events: Arc<[Event]>,
+    commit: Arc<Commit>,
 }
 
 pub(super) struct Ring {
@@ -25,30 +25,30 @@ impl Ring {
     }
 
     /// Takes a commit in and lets go of the oldest. What does not follow on what is there replaces it.
-    pub fn push(&mut self, sequence: u64, bytes: usize, events: Arc<[Event]>) {
-        let (Some(first), Some(last)) = (events.first(), events.last()) else { return };
+    pub fn push(&mut self, sequence: u64, bytes: usize, commit: Arc<Commit>) {
+        let (Some(first), Some(last)) = (commit.events.first(), commit.events.last()) else { return };
         if self.slots.back().is_some_and(|slot| slot.last + 1 != first.id) {
             self.clear();
         }
-        self.events += events.len();
+        self.events += commit.events.len();
         self.bytes += bytes;
-        self.slots.push_back(Slot { sequence, bytes, last: last.id, events });
+        self.slots.push_back(Slot { sequence, bytes, last: last.id, commit });
         while self.events > self.most_events || self.bytes > self.most_bytes {
             self.drop_oldest();
         }
     }
 
-    /// The commit that holds the event after this one: its sequence and its events.
-    pub fn after(&self, event: EventNumber) -> Option<(u64, Arc<[Event]>)> {
+    /// The commit that holds the event after this one, and its sequence.
+    pub fn after(&self, event: EventNumber) -> Option<(u64, Arc<Commit>)> {
         let index = self.slots.partition_point(|slot| slot.last <= event);
         let slot = self.slots.get(index)?;
-        let first = slot.events.first()?.id;
-        (first <= event + 1).then(|| (slot.sequence, Arc::clone(&slot.events)))
+        let first = slot.commit.events.first()?.id;
+        (first <= event + 1).then(|| (slot.sequence, Arc::clone(&slot.commit)))
     }
 
     fn drop_oldest(&mut self) {
         let Some(slot) = self.slots.pop_front() else { return };
-        self.events -= slot.events.len();
+        self.events -= slot.commit.events.len();
         self.bytes -= slot.bytes;
     }
 

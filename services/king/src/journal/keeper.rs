@@ -1,12 +1,13 @@
-//! The keeper: it follows the log into the journal and takes the snapshots.
+//! The keeper: it takes every commit into the journal, and takes the snapshots.
 
+use super::intake::{Copy, Intake};
 use super::{SNAPSHOT_EVENTS, SNAPSHOT_EVENTS_MOST, snapshot};
 use crate::election::{ElectionError, Fold};
 use crate::http::Metrics;
 use crate::kingdom::Kingdom;
 use bus::journal::{Entry, Journal, JournalError};
 use bus::log::Log;
-use bus::tail::{self, Tail, TailError};
+use bus::tail::TailError;
 use service::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,8 +21,6 @@ const BATCH_BYTES: usize = 8 * 1024 * 1024;
 const COLLECT: Duration = Duration::from_millis(250);
 /// How long the journal lets a busy writer go first.
 const YIELD: Duration = Duration::from_secs(3);
-/// How often it looks whether the writer is still busy.
-const LOOK: Duration = Duration::from_millis(100);
 
 /// Why the journal cannot be kept any more.
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +37,7 @@ pub enum KeeperError {
 pub struct Keeper {
     kingdom: Kingdom,
     metrics: Arc<Metrics>,
-    tail: Tail,
+    intake: Intake,
     book: Option<Book>,
 }
 
@@ -53,11 +52,11 @@ struct Book {
 impl Keeper {
     /// A keeper of a journal whose commits are folded so far.
     pub fn new(log: &Log, kingdom: Kingdom, metrics: Arc<Metrics>, journal: Journal, fold: Fold) -> Self {
-        let tail = log.tail(fold.sequence);
+        let intake = Intake::after(fold.sequence, log.clone(), kingdom.clone());
         let snapshot = journal.snapshot_places().last().map_or(0, |place| place.event);
         metrics.journal_sequence.set(fold.sequence);
         metrics.snapshot_event_number.set(snapshot);
-        Self { kingdom, metrics, tail, book: Some(Book { journal, fold, snapshot }) }
+        Self { kingdom, metrics, intake, book: Some(Book { journal, fold, snapshot }) }
     }
 
     /// Works until the end is asked for.
@@ -67,30 +66,30 @@ impl Keeper {
     pub async fn run(mut self, shutdown: Shutdown) -> Result<(), KeeperError> {
         loop {
             let first = tokio::select! {
-                entry = self.tail.next() => entry?,
+                copy = self.intake.next() => copy?,
                 () = shutdown.requested() => return Ok(()),
             };
-            let_the_writer_go_first(&self.kingdom, &shutdown).await;
+            self.kingdom.let_the_writer_go_first(YIELD, &shutdown).await;
             let batch = self.collect(first).await?;
             self.keep(batch).await?;
         }
     }
 
     /// What comes within a short time, so that the disk is synced seldom.
-    async fn collect(&mut self, first: tail::Entry) -> Result<Vec<tail::Entry>, KeeperError> {
+    async fn collect(&mut self, first: Copy) -> Result<Vec<Copy>, KeeperError> {
         let until = Instant::now() + COLLECT;
         let mut bytes = first.payload.len();
         let mut batch = vec![first];
         while batch.len() < BATCH && bytes < BATCH_BYTES {
-            let Ok(entry) = timeout_at(until, self.tail.next()).await else { break };
-            let entry = entry?;
-            bytes += entry.payload.len();
-            batch.push(entry);
+            let Ok(copy) = timeout_at(until, self.intake.next()).await else { break };
+            let copy = copy?;
+            bytes += copy.payload.len();
+            batch.push(copy);
         }
         Ok(batch)
     }
 
-    async fn keep(&mut self, batch: Vec<tail::Entry>) -> Result<(), KeeperError> {
+    async fn keep(&mut self, batch: Vec<Copy>) -> Result<(), KeeperError> {
         let mut book = self.book.take().expect("the book is put back after every batch");
         let is_busy = self.kingdom.is_busy();
         let work = move || {
@@ -106,23 +105,15 @@ impl Keeper {
     }
 }
 
-/// Nobody waits for the journal, so it waits while the writer has all hands full; but not for long.
-async fn let_the_writer_go_first(kingdom: &Kingdom, shutdown: &Shutdown) {
-    let until = Instant::now() + YIELD;
-    while kingdom.is_busy() && Instant::now() < until && !shutdown.is_requested() {
-        tokio::select! {
-            () = tokio::time::sleep(LOOK) => {}
-            () = shutdown.requested() => {}
-        }
-    }
-}
-
 impl Book {
-    fn keep(&mut self, batch: Vec<tail::Entry>, is_busy: bool) -> Result<(), KeeperError> {
+    fn keep(&mut self, batch: Vec<Copy>, is_busy: bool) -> Result<(), KeeperError> {
         let mut entries = Vec::with_capacity(batch.len());
-        for entry in batch {
-            let commit = self.fold.take(entry.sequence, &entry.payload)?;
-            entries.push(Entry::of(entry.sequence, &commit, self.fold.hash, entry.payload));
+        for Copy { sequence, payload, commit } in batch {
+            let commit = match commit {
+                Some(commit) => self.fold.follow(sequence, &payload, &commit).map(|()| commit)?,
+                None => self.fold.take(sequence, &payload)?.into(),
+            };
+            entries.push(Entry::of(sequence, &commit, self.fold.hash, payload));
         }
         self.journal.append(&entries)?;
         self.journal.sync()?;

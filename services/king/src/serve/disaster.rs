@@ -54,6 +54,7 @@ fn may_be_one(error: &KingError) -> bool {
         | KingError::Signer(_)
         | KingError::Note(_)
         | KingError::Password { .. }
+        | KingError::Lane(_)
         | KingError::Connect(_)
         | KingError::Durability(_)
         | KingError::Provision(_)

@@ -5,6 +5,7 @@ use crate::election::{ElectionError, Fold};
 use crate::follower::Follower;
 use crate::http::{Metrics, Readiness};
 use crate::kingdom::Kingdom;
+use crate::lane::Lane;
 use crate::writer::run::Parts as WriterParts;
 use crate::writer::{Ears, Ledger, Writer, WriterError};
 use bus::Bus;
@@ -29,6 +30,7 @@ pub enum ReignError {
 #[derive(Clone)]
 pub struct Parts {
     pub candidate: Candidate,
+    pub lane: Arc<Lane>,
     pub bus: Bus,
     pub log: Log,
     pub kingdom: Kingdom,
@@ -137,7 +139,7 @@ impl Reign {
     /// Begins to take commands and to perform effects, from the election on.
     pub async fn begin(parts: &Parts, fold: Fold) -> Result<Self, ReignError> {
         let ears = parts.ears().await?;
-        let Parts { bus, log, kingdom, metrics, readiness, .. } = parts.clone();
+        let Parts { lane, bus, log, kingdom, metrics, readiness, .. } = parts.clone();
         let parts = WriterParts {
             bus: bus.clone(),
             log,
@@ -151,7 +153,7 @@ impl Reign {
         let (drain, never) = (Shutdown::by_hand(), Shutdown::by_hand());
         let mut tasks = JoinSet::new();
         let writing = writer.run(drain.clone());
-        tasks.spawn(async move { Ended::Writer(writing.await) });
+        tasks.spawn_on(async move { Ended::Writer(writing.await) }, lane.handle());
         let views = effects::write_views(bus.clone(), kingdom.clone(), metrics.clone(), never.clone());
         tasks.spawn(async move { Ended::Views(views.await) });
         let publishing = effects::publish_events(bus.clone(), kingdom.clone(), metrics, never.clone());

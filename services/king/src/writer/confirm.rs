@@ -6,16 +6,18 @@
 use super::machine::Stored;
 use super::replies::{Replies, Ticket};
 use crate::http::Metrics;
-use crate::kingdom::Kingdom;
+use crate::kingdom::{Confirmed, Kingdom};
+use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 /// Most commits that wait to be confirmed; then the writer waits too.
 const QUEUE: usize = 4;
 /// A commit with fewer events is confirmed sooner than handed over.
-const LARGE: usize = 256;
+const LARGE: usize = 640;
 
 /// Confirms commits in the order of the log.
 pub(super) struct Confirmer {
@@ -33,24 +35,24 @@ struct Hands {
 }
 
 enum Work {
-    Stored(Stored<Ticket>),
+    Stored(Stored<Ticket>, Bytes),
     /// An answer that rests on nothing that is not stored.
     Answer(Ticket),
 }
 
 impl Confirmer {
-    pub fn new(kingdom: Kingdom, metrics: Arc<Metrics>, replies: Replies) -> Self {
+    pub fn new(kingdom: Kingdom, metrics: Arc<Metrics>, replies: Replies, beside: &Handle) -> Self {
         let hands = Arc::new(Hands { kingdom, metrics, replies });
         let (queue, queued) = mpsc::channel(QUEUE);
         let pending = Arc::new(AtomicUsize::new(0));
-        let beside = tokio::spawn(work_off(hands.clone(), queued, pending.clone()));
+        let beside = beside.spawn(work_off(hands.clone(), queued, pending.clone()));
         Self { hands, queue, pending, beside }
     }
 
-    /// A commit is stored.
-    pub async fn confirm(&self, stored: Stored<Ticket>) {
-        let is_large = stored.events.len() >= LARGE;
-        self.take(Work::Stored(stored), is_large).await;
+    /// A commit is stored as these bytes.
+    pub async fn confirm(&self, stored: Stored<Ticket>, payload: Bytes) {
+        let is_large = stored.commit.events.len() >= LARGE;
+        self.take(Work::Stored(stored, payload), is_large).await;
     }
 
     /// Everything that an answer rests on is stored.
@@ -83,17 +85,18 @@ async fn work_off(hands: Arc<Hands>, mut queued: mpsc::Receiver<Work>, pending: 
 impl Hands {
     async fn take(&self, work: Work) {
         match work {
-            Work::Stored(stored) => self.confirm(stored).await,
+            Work::Stored(stored, payload) => self.confirm(stored, payload).await,
             Work::Answer(ticket) => self.replies.answer(ticket).await,
         }
     }
 
-    async fn confirm(&self, stored: Stored<Ticket>) {
+    async fn confirm(&self, stored: Stored<Ticket>, payload: Bytes) {
+        let events = stored.commit.events.len();
         self.metrics.commits.inc();
-        self.metrics.events.inc_by(stored.events.len() as u64);
+        self.metrics.events.inc_by(events as u64);
         self.metrics.commit_bytes.observe(stored.bytes as f64);
-        self.metrics.commit_events.observe(stored.events.len() as f64);
-        self.kingdom.confirm(stored.sequence, stored.bytes, &stored.events, stored.inbox);
+        self.metrics.commit_events.observe(events as f64);
+        self.kingdom.confirm(Confirmed { sequence: stored.sequence, commit: stored.commit, payload });
         for ticket in stored.waiting {
             self.replies.answer(ticket).await;
         }

@@ -8,7 +8,7 @@
 use bus::log::{Append, COMMIT_BYTES};
 use bytes::Bytes;
 use events::limits::BYTES_PER_INPUT;
-use events::{Commit, Digest, Event, EventNumber, wire};
+use events::{Commit, Digest, EventNumber, wire};
 use realm::{Context, Input, Record, Response, State, step_onto};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -49,8 +49,7 @@ struct Batch<T> {
 
 struct Flight<T> {
     bytes: usize,
-    events: Vec<Event>,
-    inbox: u64,
+    commit: Commit,
     waiting: Vec<T>,
 }
 
@@ -58,8 +57,7 @@ struct Flight<T> {
 pub struct Stored<T> {
     pub sequence: u64,
     pub bytes: usize,
-    pub events: Arc<[Event]>,
-    pub inbox: u64,
+    pub commit: Arc<Commit>,
     pub waiting: Vec<T>,
 }
 
@@ -137,18 +135,18 @@ impl<T> Machine<T> {
         self.previous = append.hash;
         self.flights.push_back(Flight {
             bytes: append.payload.len(),
-            events: batch.record.events,
-            inbox: self.inbox,
+            commit: Commit { events: batch.record.events, ..head },
             waiting: batch.waiting,
         });
         Some(append)
     }
 
-    fn is_due(&self) -> bool {
+    /// Whether there is a commit that is worth to be sent.
+    pub fn is_due(&self) -> bool {
         match self.flights.len() {
             0 => !self.collecting.record.events.is_empty(),
             count if count >= self.most_flights => false,
-            _ => self.collecting.record.events.len() >= WORTH_A_FLIGHT,
+            _ => self.collecting.record.events.len() >= worth(),
         }
     }
 
@@ -160,13 +158,7 @@ impl<T> Machine<T> {
         let flight = self.flights.pop_front().expect("only a commit in flight can be acknowledged");
         assert_eq!(sequence, self.sequence + 1, "commits are acknowledged in order");
         self.sequence = sequence;
-        Stored {
-            sequence,
-            bytes: flight.bytes,
-            events: flight.events.into(),
-            inbox: flight.inbox,
-            waiting: flight.waiting,
-        }
+        Stored { sequence, bytes: flight.bytes, commit: flight.commit.into(), waiting: flight.waiting }
     }
 
     /// Whether everything decided is stored.
@@ -178,6 +170,11 @@ impl<T> Machine<T> {
     pub fn state(&self) -> &State {
         &self.state
     }
+}
+
+fn worth() -> usize {
+    static W: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
+    *W.get_or_init(|| std::env::var("WORTH").ok().and_then(|w| w.parse().ok()).unwrap_or(WORTH_A_FLIGHT))
 }
 
 impl<T> Batch<T> {

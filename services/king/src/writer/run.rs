@@ -16,11 +16,13 @@ use bus::message::Message;
 use bus::tail::{Entry, TailError};
 use events::limits::EVENTS_PER_INPUT;
 use events::{Command, Outcome, Verdict};
+use futures_util::FutureExt as _;
 use realm::{Context, Input, Response};
 use service::clock;
 use service::shutdown::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Handle;
 
 /// How long a King that stops waits for the commits in flight.
 const DRAIN: Duration = Duration::from_secs(3);
@@ -72,7 +74,8 @@ pub struct Parts {
 }
 
 impl Writer {
-    /// A writer at the end of the log: `sequence` and `previous` are the last commit's.
+    /// A writer at the end of the log: `sequence` and `previous` are the last commit's. What can be done beside it is done
+    /// where this is called.
     ///
     /// # Errors
     /// When commands, reports or the inbox cannot be heard.
@@ -84,12 +87,13 @@ impl Writer {
         if end < done {
             return Err(WriterError::OtherInbox { end, done });
         }
-        let sources = Sources::new(ears, inbox.tail(done));
+        let beside = Handle::current();
+        let sources = Sources::new(ears, inbox.tail(done), beside.clone());
         let replies = Replies(bus);
         let machine =
             Machine::new(election.state, election.sequence, election.hash).with_flights(log.flights());
         Ok(Self {
-            confirmer: Confirmer::new(kingdom, metrics.clone(), replies.clone()),
+            confirmer: Confirmer::new(kingdom, metrics.clone(), replies.clone(), &beside),
             replies,
             inbox,
             machine,
@@ -140,7 +144,7 @@ impl Writer {
                 biased;
                 landing = self.flights.next() => self.landed(landing).await?,
                 heard = self.sources.heard(), if open => match heard {
-                    Some(arrival) => self.arrived(arrival).await?,
+                    Some(arrival) => self.arrived(arrival).await,
                     None => hears = false,
                 },
             }
@@ -150,24 +154,39 @@ impl Writer {
     /// Waits for one thing and does it.
     async fn turn(&mut self, shutdown: &Shutdown) -> Result<(), WriterError> {
         self.continue_reports().await;
+        self.gather().await?;
         self.launch().await;
         let open = self.machine.has_room() && self.half_done.is_none();
         tokio::select! {
             biased;
             landing = self.flights.next() => self.landed(landing).await,
-            arrival = self.sources.next(), if open => self.arrived(arrival?).await,
+            arrival = self.sources.next(), if open => {
+                self.arrived(arrival?).await;
+                Ok(())
+            }
             () = shutdown.requested() => Ok(()),
         }
     }
 
-    async fn arrived(&mut self, arrival: Arrival) -> Result<(), WriterError> {
+    /// Takes what has come in already before the next commit goes out: one commit of many costs far less than many.
+    async fn gather(&mut self) -> Result<(), WriterError> {
+        let mut is_drained = !self.machine.is_due();
+        while !is_drained && self.machine.has_room() && self.half_done.is_none() {
+            match self.sources.next().now_or_never() {
+                Some(arrival) => self.arrived(arrival?).await,
+                None => is_drained = true,
+            }
+        }
+        Ok(())
+    }
+
+    async fn arrived(&mut self, arrival: Arrival) {
         match arrival {
             Arrival::Command(message) => self.command(message).await,
             Arrival::Reports(reports) => self.reports(reports).await,
             Arrival::Queued(entry) => self.queued(&entry),
             Arrival::Tick => self.tick(),
         }
-        Ok(())
     }
 
     async fn command(&mut self, message: Message) {
@@ -298,7 +317,7 @@ impl Writer {
                 self.readiness.clear("log-unavailable");
                 let stored = self.machine.stored(sequence);
                 self.launch().await;
-                self.confirmer.confirm(stored).await;
+                self.confirmer.confirm(stored, append.payload).await;
                 Ok(())
             }
             Err(error @ (AppendError::Unknown { .. } | AppendError::Unavailable(_))) => {

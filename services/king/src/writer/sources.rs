@@ -9,6 +9,7 @@ use bus::message::Message;
 use bus::tail::{Entry, Tail};
 use futures_util::stream::{FuturesOrdered, StreamExt as _};
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::{Interval, MissedTickBehavior};
 
@@ -35,10 +36,11 @@ pub(super) enum Arrival {
 }
 
 impl Sources {
-    pub fn new(ears: Ears, queue: Tail) -> Self {
+    pub fn new(ears: Ears, queue: Tail, beside: Handle) -> Self {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { hearing: Hearing { ears, reading: FuturesOrdered::new(), ended: false }, queue, tick }
+        let hearing = Hearing { ears, beside, reading: FuturesOrdered::new(), ended: false };
+        Self { hearing, queue, tick }
     }
 
     /// Waits for the next one. Nothing is lost when it is dropped half-way.
@@ -69,6 +71,8 @@ impl Sources {
 /// What is heard, and the batches of reports that are being read.
 struct Hearing {
     ears: Ears,
+    /// Where batches are read.
+    beside: Handle,
     reading: FuturesOrdered<JoinHandle<Reports>>,
     ended: bool,
 }
@@ -84,7 +88,7 @@ impl Hearing {
                 heard = self.ears.next(), if open => match heard {
                     Some(Heard::Command(message)) => return Some(Arrival::Command(message)),
                     Some(Heard::Reports(message)) => {
-                        self.reading.push_back(tokio::spawn(async { ReportWork::read(message) }));
+                        self.reading.push_back(self.beside.spawn(async { ReportWork::read(message) }));
                     }
                     None => self.ended = true,
                 },

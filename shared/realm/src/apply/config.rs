@@ -11,7 +11,11 @@ pub(super) fn apply(state: &mut State, fact: &ConfigEvent) {
             let scope = Scope { app: fact.app.clone(), process: fact.process.clone() };
             let settings = config.scopes.entry(scope).or_default();
             for (key, value) in &fact.values {
-                settings.insert(key.clone(), Setting { value: value.clone(), revision: config.revision });
+                let setting = Setting { value: value.clone(), revision: config.revision };
+                match settings.get_mut(key) {
+                    Some(known) => *known = setting,
+                    None => drop(settings.insert(key.clone(), setting)),
+                }
             }
         }
         ConfigEvent::Unset(fact) => {

@@ -1,18 +1,19 @@
 //! The outcomes of commands: a command id runs once, and its answer can be asked for again.
 
+use super::chunked::Chunked;
 use events::limits::{OUTCOME_AGE_MS, OUTCOMES, OUTCOMES_ALWAYS_KEPT};
 use events::{CommandId, CommandKind, EventNumber, Outcome, Refusal, Timestamp};
 use serde::de::Error as _;
 use serde::ser::{Error as _, SerializeMap, SerializeStruct};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 /// The outcomes, bounded by age and by number. Age is measured by the log's own time, so every King forgets the same.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outcomes {
     by_id: BTreeMap<CommandId, EventNumber>,
     /// In the order of their events: the oldest is forgotten first.
-    kept: VecDeque<Kept>,
+    kept: Chunked<Kept>,
 }
 
 /// An outcome as it is kept: there are many, so it is small.
@@ -80,13 +81,12 @@ impl Outcomes {
                 return;
             }
             self.by_id.remove(&oldest.id);
-            self.kept.pop_front();
+            self.kept.forget_front();
         }
     }
 
     fn of_event(&self, event: EventNumber) -> Option<&Kept> {
-        let place = self.kept.binary_search_by_key(&event, |kept| kept.event).ok()?;
-        self.kept.get(place)
+        self.kept.find_by_key(&event, |kept| kept.event)
     }
 }
 

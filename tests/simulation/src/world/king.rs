@@ -502,9 +502,9 @@ impl Life {
     fn confirm(&mut self, net: &mut Net, journal: &mut Journal) {
         let Role::Writing(writer) = &mut self.role else { return };
         while let Some((stored, append)) = writer.take_stored() {
-            let events: Arc<[Event]> = stored.events.clone();
+            let events = &stored.commit.events;
             events.iter().for_each(|event| look(net, event));
-            let keys = king::kingdom::advance(&mut self.fold.state, &events, stored.inbox);
+            let keys = king::kingdom::advance(&mut self.fold.state, events, stored.commit.inbox);
             self.fold.sequence = stored.sequence;
             self.fold.hash = append.hash;
             self.events.extend(events.iter().cloned());
