@@ -465,6 +465,9 @@ impl Bus {
 
     /// Waits until the connection is up; false when it is not by the deadline.
     pub(crate) async fn wait_until_connected(&self, deadline: Instant) -> bool {
+        if self.is_connected() {
+            return true;
+        }
         let mut link = self.inner.link.clone();
         matches!(timeout_at(deadline, link.wait_for(|link| link.connected)).await, Ok(Ok(_)))
     }

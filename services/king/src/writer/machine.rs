@@ -16,7 +16,7 @@ use std::sync::Arc;
 /// Most commits that are in flight at once.
 pub const FLIGHTS: usize = 2;
 /// So many events are worth a commit of their own while another is in flight.
-const WORTH_A_FLIGHT: usize = 128;
+const WORTH_A_FLIGHT: usize = 256;
 /// Most events that are collected before the next commit has to go out.
 pub const COLLECT_EVENTS: usize = 1024;
 /// Most bytes of events that are collected before the next commit has to go out.
@@ -146,7 +146,7 @@ impl<T> Machine<T> {
         match self.flights.len() {
             0 => !self.collecting.record.events.is_empty(),
             count if count >= self.most_flights => false,
-            _ => self.collecting.record.events.len() >= worth(),
+            _ => self.collecting.record.events.len() >= WORTH_A_FLIGHT,
         }
     }
 
@@ -161,6 +161,11 @@ impl<T> Machine<T> {
         Stored { sequence, bytes: flight.bytes, commit: flight.commit.into(), waiting: flight.waiting }
     }
 
+    /// How many events wait for the next commit.
+    pub fn collected(&self) -> usize {
+        self.collecting.record.events.len()
+    }
+
     /// Whether everything decided is stored.
     pub fn is_idle(&self) -> bool {
         self.flights.is_empty() && self.collecting.record.events.is_empty()
@@ -170,11 +175,6 @@ impl<T> Machine<T> {
     pub fn state(&self) -> &State {
         &self.state
     }
-}
-
-fn worth() -> usize {
-    static W: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
-    *W.get_or_init(|| std::env::var("WORTH").ok().and_then(|w| w.parse().ok()).unwrap_or(WORTH_A_FLIGHT))
 }
 
 impl<T> Batch<T> {

@@ -26,6 +26,8 @@ use tokio::runtime::Handle;
 
 /// How long a King that stops waits for the commits in flight.
 const DRAIN: Duration = Duration::from_secs(3);
+/// So many events show that more are on their way.
+const MANY: usize = 16;
 /// A tick that yields so many events is followed by the next at once.
 const MUCH_WORK: u64 = EVENTS_PER_INPUT as u64 / 2;
 
@@ -170,12 +172,19 @@ impl Writer {
 
     /// Takes what has come in already before the next commit goes out: one commit of many costs far less than many.
     async fn gather(&mut self) -> Result<(), WriterError> {
-        let mut is_drained = !self.machine.is_due();
-        while !is_drained && self.machine.has_room() && self.half_done.is_none() {
-            match self.sources.next().now_or_never() {
-                Some(arrival) => self.arrived(arrival?).await,
-                None => is_drained = true,
+        let mut before = usize::MAX;
+        while self.machine.is_due() && self.machine.has_room() && self.half_done.is_none() {
+            if let Some(arrival) = self.sources.next().now_or_never() {
+                self.arrived(arrival?).await;
+                continue;
             }
+            let collected = self.machine.collected();
+            if collected < MANY || collected == before {
+                break;
+            }
+            before = collected;
+            // The connection, which runs on the same thread, reads what the server has sent meanwhile.
+            tokio::task::yield_now().await;
         }
         Ok(())
     }

@@ -60,10 +60,11 @@ async fn a_cut_stream_goes_on_over_a_killed_server() {
     kingdom.feed.begin(0, 0);
     for number in 1..=1000 {
         let events = vec![event(number, created(&format!("app-{number}")))];
-        let bytes = events::wire::encode(&commit(&events));
+        let commit = commit(&events);
+        let bytes = events::wire::encode(&commit);
         let size = bytes.len();
         let sequence = log.append(bytes, number - 1).await.unwrap();
-        kingdom.feed.push(sequence, size, events.into());
+        kingdom.feed.push(sequence, size, commit.into());
     }
     let mut stream = kingdom.follow("/v1/events?since=0", "").await;
     let mut seen = stream.ids(500).await;

@@ -160,7 +160,7 @@ impl Kingdom {
     /// One commit with these facts: stored, then pushed as the writer does.
     pub fn commit(&mut self, facts: Vec<Fact>) {
         let (sequence, bytes, events) = self.store(facts);
-        self.feed.push(sequence, bytes, events.into());
+        self.feed.push(sequence, bytes, commit(&events).into());
     }
 
     /// One commit that an earlier King wrote.

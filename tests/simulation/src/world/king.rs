@@ -26,7 +26,6 @@ use events::{Event, Fact, KingId, Timestamp};
 use journal::Journal;
 use lease::Helm;
 use realm::{Candidate, Context, Input};
-use std::sync::Arc;
 use uuid::Uuid;
 use writer::Writer;
 

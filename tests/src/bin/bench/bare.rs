@@ -26,8 +26,8 @@ const STREAM: &str = "BENCH";
 const APPEND: &str = "bench.append";
 const RESPOND_MODE: &str = "--respond";
 const CALL_MODE: &str = "--call";
-/// What callers do before it counts.
-const WARM_UP: Duration = Duration::from_millis(500);
+/// What callers do before it counts: until then, who answers touches memory that it never had before.
+const WARM_UP: Duration = Duration::from_secs(2);
 /// How long callers are counted.
 const COUNTED: Duration = Duration::from_secs(3);
 
