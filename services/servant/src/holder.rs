@@ -1,31 +1,44 @@
-//! The holder: one small process per instance, in a session of its own. It owns the pipes, the spool and the exit
-//! status, so that the Servant may die and come back while the instance runs on. It has one thread, no runtime and no
-//! network; it decides nothing but to clean up after its child, and waits for the Servant's word.
+//! The holder: one small process per instance, in a session of its own. It owns the pipes, the spool, the sockets that
+//! the instance listens on and the exit status, so that the Servant may die and come back while the instance runs on. It
+//! has one thread, no runtime and no network; it decides nothing but to clean up after its children, and waits for the
+//! Servant's word.
 //!
-//! Read [`words`] (what the two say to each other), then [`child`] (the process that is held).
+//! Read [`words`] (what the two say to each other), then [`child`] (a process that is held) and [`launch`] (how it is
+//! started). Holders are forked from a [`stem`].
 
 pub mod words;
 pub mod runs;
+pub mod stem;
+mod raw;
+mod launch;
 mod child;
+mod lines;
+mod sockets;
 mod connection;
 mod orphans;
 
 use crate::spool::{SpoolLimits, SpoolWriter};
 use child::{Child, Progress};
 use connection::Connection;
-use events::Timestamp;
 use events::subject::Output;
-use runs::Runs;
+use lines::Company;
+use runs::{Ended, Runs};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{getpid, set_child_subreaper, setsid};
+use sockets::Sockets;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::Duration;
-use words::{Order, Said, StartOrder, Told};
+use stem::Birth;
+use words::{Order, Said, Slot, StartFailure, StartOrder, Told};
 
+/// The first argument of this program that makes it a stem, and so a holder.
+pub const WORD: &str = "holder";
 /// The socket in the folder of an instance.
 pub const SOCKET: &str = "holder.sock";
 /// Held by a living holder: there is never a second one.
@@ -36,22 +49,32 @@ const LOOK_MS: i64 = 5000;
 const RECORD_AGAIN_MS: i64 = 200;
 /// At most this often the Servant is told of new lines.
 const TELL_MS: u64 = 10;
+/// How much is read from a pipe at once.
+const READ_BYTES: usize = 64 * 1024;
 
-/// Holds the instance of this folder until the Servant lets it go. Called first thing in `main`.
+/// Is a stem, and in each process that is forked from it a holder. Called first thing in `main`.
 ///
 /// # Errors
-/// When the folder cannot be used, or another holder holds it.
-pub fn run(folder: &Path) -> io::Result<()> {
-    // So that nobody who ends "servant" by its name means this.
+/// When standard input is no socket of a Servant, or an instance cannot be held any more.
+pub fn run() -> io::Result<()> {
+    match stem::run()? {
+        Some(birth) => hold(birth),
+        None => Ok(()),
+    }
+}
+
+/// Holds an instance until the Servant lets it go.
+fn hold(birth: Birth) -> io::Result<()> {
+    let Birth { folder, servant, lock: _lock, log } = birth;
+    raw::stand_in(raw::Standard::Errors, &log)?;
     std::fs::write("/proc/self/comm", "king-holder")?;
-    // It may lead a session already when it was started by hand.
-    let _ = setsid();
+    raw::retitle(folder.file_name().map_or(&[], OsStrExt::as_bytes))?;
+    // A fork of a session's leader leads none itself, so this cannot fail.
+    setsid()?;
     set_child_subreaper(Some(getpid()))?;
     // Sockets have short paths: from here all paths are relative.
     std::env::set_current_dir(folder)?;
-    let first = first_connection()?;
-    let _lock = if first.is_some() { None } else { Some(lock()?) };
-    let mut holder = Holder::open(first)?;
+    let mut holder = Holder::open(Connection::new(servant)?)?;
     while holder.is_wanted {
         holder.turn()?;
     }
@@ -61,9 +84,11 @@ pub fn run(folder: &Path) -> io::Result<()> {
 struct Holder {
     listener: UnixListener,
     servant: Option<Connection>,
-    child: Option<Child>,
-    /// An end that the disk has not taken yet: it is told only when it has.
-    unrecorded: Option<(Timestamp, child::End, Told)>,
+    nothing: File,
+    sockets: Sockets,
+    children: BTreeMap<Slot, Child>,
+    /// Ends that the disk has not taken yet: they are told only when it has.
+    unrecorded: BTreeMap<Slot, Ended>,
     spools: [SpoolWriter; 2],
     runs: Runs,
     is_wanted: bool,
@@ -73,7 +98,7 @@ struct Holder {
 }
 
 impl Holder {
-    fn open(first: Option<UnixStream>) -> io::Result<Self> {
+    fn open(first: Connection) -> io::Result<Self> {
         match std::fs::remove_file(SOCKET) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -84,18 +109,18 @@ impl Holder {
         let mut holder = Self {
             listener,
             servant: None,
-            child: None,
-            unrecorded: None,
+            nothing: File::open("/dev/null")?,
+            sockets: Sockets::default(),
+            children: BTreeMap::new(),
+            unrecorded: BTreeMap::new(),
             spools: [open(Output::Stdout)?, open(Output::Stderr)?],
             runs: Runs::open(Path::new("."))?,
             is_wanted: true,
             told_lines_at: 0,
             has_untold_lines: false,
-            buffer: vec![0; 64 * 1024],
+            buffer: vec![0; READ_BYTES],
         };
-        if let Some(stream) = first {
-            holder.greet(stream)?;
-        }
+        holder.greet(first);
         Ok(holder)
     }
 
@@ -104,15 +129,11 @@ impl Holder {
         self.accept()?;
         self.hear();
         self.drain();
-        self.look_at_child()?;
-        self.record_end();
+        self.look_at_children()?;
+        self.record_ends();
         self.look_at_folder();
         self.tell_lines();
-        if let Some(servant) = &mut self.servant
-            && !servant.flush()
-        {
-            self.servant = None;
-        }
+        self.flush();
         Ok(())
     }
 
@@ -121,9 +142,8 @@ impl Holder {
         if let Some(servant) = &self.servant {
             fds.push(PollFd::from_borrowed_fd(servant.as_fd(), servant.wants()));
         }
-        if let Some(child) = &self.child {
-            fds.extend(child.fds().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
-        }
+        let children = self.children.values().flat_map(Child::fds);
+        fds.extend(children.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         let ms = self.timeout_ms();
         let timeout = Timespec { tv_sec: ms / 1000, tv_nsec: (ms % 1000) * 1_000_000 };
         match poll(&mut fds, Some(&timeout)) {
@@ -133,29 +153,31 @@ impl Holder {
     }
 
     fn timeout_ms(&self) -> i64 {
-        let look = self.child.as_ref().and_then(Child::look_in);
+        let look = self.children.values().filter_map(Child::look_in).min();
         // Rounded up: what is due in less than a millisecond is not spun for.
         let look = look.map(|look| i64::try_from(look.as_millis()).map_or(LOOK_MS, |ms| ms + 1));
-        let record = self.unrecorded.is_some().then_some(RECORD_AGAIN_MS);
+        let record = (!self.unrecorded.is_empty()).then_some(RECORD_AGAIN_MS);
         let lines = self.has_untold_lines.then_some(TELL_MS as i64);
         [look, record, lines].into_iter().flatten().fold(LOOK_MS, i64::min)
     }
 
     fn accept(&mut self) -> io::Result<()> {
         match self.listener.accept() {
-            Ok((stream, _)) => self.greet(stream),
+            Ok((stream, _)) => {
+                let servant = Connection::new(stream)?;
+                self.greet(servant);
+                Ok(())
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
             Err(error) => Err(error),
         }
     }
 
     /// A new connection replaces the old: its Servant is dead, for there is one at a time.
-    fn greet(&mut self, stream: UnixStream) -> io::Result<()> {
-        let mut servant = Connection::new(stream)?;
+    fn greet(&mut self, mut servant: Connection) {
         servant.say(&Said::State(self.runs.state()));
         self.servant = Some(servant);
         self.has_untold_lines = false;
-        Ok(())
     }
 
     fn hear(&mut self) {
@@ -171,21 +193,13 @@ impl Holder {
 
     fn obey(&mut self, order: Order) {
         match order {
-            Order::Start(order) if self.is_idle() => self.start(&order),
-            // It was asked for twice: it runs, and there is never a second one.
-            Order::Start(_) => match self.runs.state().run {
-                Some(run) if self.child.is_some() => self.say(&Said::Started(run)),
-                Some(_) | None => {
-                    let reason = "the end of the last run is not recorded yet".to_owned();
-                    self.say(&Said::StartFailed { reason, passing: true });
-                }
-            },
+            Order::Start(order) => self.start_if_free(&order),
             Order::Signal(order) => {
-                if let Some(child) = &mut self.child {
+                if let Some(child) = self.children.get_mut(&order.slot) {
                     child.signal(order.told, order.grace_ms.map(Duration::from_millis));
                 }
             }
-            Order::Leave if self.is_idle() => {
+            Order::Leave if self.children.is_empty() && self.unrecorded.is_empty() => {
                 self.say(&Said::Left);
                 self.is_wanted = false;
             }
@@ -194,53 +208,91 @@ impl Holder {
         }
     }
 
-    /// Nothing runs, and nothing is owed of what ran.
-    fn is_idle(&self) -> bool {
-        self.child.is_none() && self.unrecorded.is_none()
+    fn start_if_free(&mut self, order: &StartOrder) {
+        let slot = order.slot;
+        if self.unrecorded.contains_key(&slot) {
+            let reason = "the end of the last run is not recorded yet".to_owned();
+            return self.say(&Said::StartFailed(StartFailure { slot, reason, passing: true, port: None }));
+        }
+        match self.runs.state().slot(slot) {
+            // It was asked for twice: it runs, and there is never a second one.
+            Some(state) if self.children.contains_key(&slot) => self.say(&Said::Started(state.run)),
+            Some(_) | None => {
+                let said = match self.start(order) {
+                    Ok(run) => Said::Started(run),
+                    Err(failure) => Said::StartFailed(failure),
+                };
+                self.say(&said);
+            }
+        }
     }
 
-    fn start(&mut self, order: &StartOrder) {
-        match Child::start(order) {
-            Ok(child) => match self.runs.record_start(child.pid()) {
-                Ok(run) => {
-                    self.child = Some(child);
-                    self.say(&Said::Started(run));
-                }
-                Err(error) => {
-                    child.abandon();
-                    let reason = format!("its start could not be recorded, so it was killed: {error}");
-                    self.say(&Said::StartFailed { reason, passing: true });
-                }
-            },
+    fn start(&mut self, order: &StartOrder) -> Result<words::Run, StartFailure> {
+        let slot = order.slot;
+        let failed = |passing, port, reason| StartFailure { slot, reason, passing, port };
+        self.sockets.want(&order.sockets).map_err(|error| failed(true, error.port(), error.to_string()))?;
+        let sockets = self.sockets.handed(&order.sockets);
+        let child = Child::start(order, self.nothing.as_fd(), sockets).map_err(|error| {
+            let program = order.arguments.first().map_or("", String::as_str);
+            let reason = format!("{program:?} could not be started in the folder of the release: {error}");
+            failed(child::is_passing(&error), None, reason)
+        })?;
+        match self.runs.record_start(slot, child.pid()) {
+            Ok(run) => {
+                self.children.insert(slot, child);
+                Ok(run)
+            }
             Err(error) => {
-                let passing = child::is_passing(&error);
-                let program = order.arguments.first().map_or("", String::as_str);
-                let reason =
-                    format!("{program:?} could not be started in the folder of the release: {error}");
-                self.say(&Said::StartFailed { reason, passing });
+                child.abandon();
+                let reason = format!("its start could not be recorded, so it was killed: {error}");
+                Err(failed(true, None, reason))
             }
         }
     }
 
     fn drain(&mut self) {
-        let Some(child) = &mut self.child else {
-            return;
-        };
-        for (output, spool) in Output::ALL.into_iter().zip(&mut self.spools) {
-            child.drain(output, &mut self.buffer, |bytes| spool.take(service::clock::now(), bytes));
-            self.has_untold_lines |= spool.flush();
+        let company = if self.children.len() > 1 { Company::Shared } else { Company::Alone };
+        for child in self.children.values_mut() {
+            self.has_untold_lines |= child.drain(company, &mut self.spools, &mut self.buffer);
         }
     }
 
-    fn look_at_child(&mut self) -> io::Result<()> {
-        let Some(child) = &mut self.child else {
-            return Ok(());
-        };
-        match child.progress()? {
-            Progress::Lives => {}
-            Progress::Ended(end, told) => self.finish(end, told),
+    /// Reaps, keeps the times that were ordered, and cleans up after those that have ended.
+    fn look_at_children(&mut self) -> io::Result<()> {
+        for (pid, status) in orphans::reap()? {
+            if let Some(child) = self.children.values_mut().find(|child| child.raw_pid() == pid) {
+                child.reaped(status);
+            }
         }
+        self.children.values_mut().for_each(Child::keep_time);
+        if !self.children.values().any(Child::has_ended) {
+            return Ok(());
+        }
+        let left = self.left()?;
+        let mut ended = Vec::new();
+        for (slot, child) in &mut self.children {
+            let own: Vec<_> = left.iter().filter(|(_, of)| of == slot).map(|(pid, _)| *pid).collect();
+            if let Progress::Ended(end, told) = child.progress(&own) {
+                ended.push((*slot, end, told));
+            }
+        }
+        ended.into_iter().for_each(|(slot, end, told)| self.finish(slot, end, told));
         Ok(())
+    }
+
+    /// What lives of those that came to this process when their parents died, each with its slot. Whose slot cannot be
+    /// told stays while another slot runs, and is then counted to the last.
+    fn left(&self) -> io::Result<Vec<(rustix::process::Pid, Slot)>> {
+        let sessions = child::sessions(self.children.iter());
+        let last = match &sessions[..] {
+            [(_, slot)] => Some(*slot),
+            _ => None,
+        };
+        let is_main = |pid: &rustix::process::Pid| sessions.iter().any(|(main, _)| main == pid);
+        let orphans = orphans::children()?.into_iter().filter(|pid| !is_main(pid));
+        Ok(orphans
+            .filter_map(|pid| Some((pid, last.or_else(|| orphans::slot_of(pid, &sessions))?)))
+            .collect())
     }
 
     /// An instance whose folder was deleted can never be found again: it is ended, and its holder with it.
@@ -249,33 +301,29 @@ impl Holder {
         if std::env::current_dir().is_ok() {
             return;
         }
-        match &mut self.child {
-            Some(child) => child.signal(Told::Kill, None),
-            None => self.is_wanted = false,
-        }
+        self.is_wanted &= !self.children.is_empty();
+        self.children.values_mut().for_each(|child| child.signal(Told::Kill, None));
     }
 
     /// Everything of the child is gone: what it left in the pipes is spooled, then its end is recorded, then told.
-    fn finish(&mut self, end: child::End, told: Told) {
+    fn finish(&mut self, slot: Slot, end: child::End, told: Told) {
         self.drain();
-        for spool in &mut self.spools {
-            spool.finish(service::clock::now());
-            self.has_untold_lines |= spool.flush();
+        let at = service::clock::now();
+        if let Some(mut child) = self.children.remove(&slot) {
+            self.has_untold_lines |= child.finish(&mut self.spools, at);
         }
-        self.child = None;
-        self.unrecorded = Some((service::clock::now(), end, told));
+        self.unrecorded.insert(slot, Ended { at, code: end.code, signal: end.signal, told });
     }
 
-    fn record_end(&mut self) {
-        let Some((at, end, told)) = self.unrecorded else {
-            return;
-        };
-        match self.runs.record_exit(at, end.code, end.signal, told) {
-            Ok(exit) => {
-                self.unrecorded = None;
-                self.say(&Said::Exited(exit));
+    fn record_ends(&mut self) {
+        for (slot, ended) in std::mem::take(&mut self.unrecorded) {
+            match self.runs.record_exit(slot, ended) {
+                Ok(exit) => self.say(&Said::Exited(exit)),
+                Err(error) => {
+                    self.unrecorded.insert(slot, ended);
+                    note(&format!("the end of a run could not be recorded, trying again: {error}"));
+                }
             }
-            Err(error) => note(&format!("the end of a run could not be recorded, trying again: {error}")),
         }
     }
 
@@ -291,8 +339,23 @@ impl Holder {
     }
 
     fn say(&mut self, said: &Said) {
-        if let Some(servant) = &mut self.servant {
-            servant.say(said);
+        match &mut self.servant {
+            Some(servant) => servant.say(said),
+            // Nobody stores it elsewhere soon.
+            None => self.sync(),
+        }
+    }
+
+    fn flush(&mut self) {
+        if self.servant.as_mut().is_some_and(|servant| !servant.flush()) {
+            self.servant = None;
+            self.sync();
+        }
+    }
+
+    fn sync(&self) {
+        if let Err(error) = self.runs.sync() {
+            note(&format!("what was recorded could not be made durable: {error}"));
         }
     }
 }
@@ -300,21 +363,4 @@ impl Holder {
 /// Writes to `holder.log`. On a full disk there is nobody to tell.
 fn note(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
-}
-
-/// A holder that was started by hand locks its folder itself.
-fn lock() -> io::Result<File> {
-    let lock = File::options().create(true).append(true).open(LOCK)?;
-    lock.try_lock().map_err(io::Error::other)?;
-    Ok(lock)
-}
-
-/// Standard input, where it is a socket: a Servant that starts a holder gives it the first connection so, and the lock
-/// of the folder, taken already, as its standard output.
-fn first_connection() -> io::Result<Option<UnixStream>> {
-    let input = io::stdin().as_fd().try_clone_to_owned()?;
-    if rustix::net::sockopt::socket_type(&input).is_err() {
-        return Ok(None);
-    }
-    Ok(Some(UnixStream::from(input)))
 }

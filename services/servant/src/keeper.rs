@@ -2,22 +2,23 @@
 //! after one that was killed.
 
 pub mod folder;
+mod nursery;
 mod link;
 mod sweep;
 
 pub use folder::InstanceFolder;
 pub use sweep::sweep;
 
-use crate::holder::words::{Exit, Order, Said, SignalOrder, StartOrder, State, Told};
+use crate::holder::stem::Birth;
+use crate::holder::words::{Exit, Order, Run, Said, SignalOrder, Slot, StartOrder, State, Told};
 use crate::holder::{LOCK, runs};
 use crate::spec::INSTANCE_VARIABLE;
 use events::InstanceId;
+use nursery::Nursery;
 use std::collections::HashMap;
 use std::fs::{File, TryLockError};
 use std::io;
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
@@ -37,8 +38,8 @@ pub enum HeardWhat {
     Again(State),
     /// It ended, as it was told to.
     Left,
-    /// It was killed; what it held was swept away. How the last run ended, if one was under way.
-    Lost(Option<Exit>),
+    /// It was killed; what it held was swept away. How the runs that were under way ended.
+    Lost(Vec<Exit>),
 }
 
 /// How an instance was found at the start.
@@ -50,6 +51,15 @@ pub enum Found {
     Unheld(State),
     /// Whether its holder lives is not known yet; this is what is recorded. What is so is heard later.
     Unknown(State),
+}
+
+impl Found {
+    /// What is known of its runs.
+    pub fn state(&self) -> &State {
+        match self {
+            Self::Held(state) | Self::Unheld(state) | Self::Unknown(state) => state,
+        }
+    }
 }
 
 /// What was seen of an instance, before it is taken over.
@@ -78,14 +88,14 @@ pub async fn look(folder: &InstanceFolder, boot: &str) -> io::Result<Seen> {
         Err(_) => tracing::warn!(instance = %folder.instance, "its holder is waited for"),
     }
     let recorded = runs::read(&folder.path)?;
-    let is_of_now = recorded.run.as_ref().is_some_and(|run| run.boot == boot);
+    let is_of_now = recorded.open().iter().all(|run| run.boot == boot);
     let state = if is_of_now { recorded } else { State::default() };
     Ok(Seen { found: Found::Unknown(state), stream: None })
 }
 
 /// The holders of this servant.
 pub struct Keeper {
-    program: PathBuf,
+    nursery: Nursery,
     boot: String,
     links: HashMap<InstanceId, mpsc::Sender<Order>>,
     heard: mpsc::Sender<Heard>,
@@ -95,9 +105,11 @@ pub struct Keeper {
 const ORDERS: usize = 16;
 
 impl Keeper {
-    /// `program` is this same program, which can be a holder.
-    pub fn new(program: PathBuf, boot: String, heard: mpsc::Sender<Heard>) -> Self {
-        Self { program, boot, links: HashMap::new(), heard }
+    /// `program` is this same program, which can be a holder; `instances` is where the folders of instances are.
+    pub fn new(program: PathBuf, instances: PathBuf, boot: String, heard: mpsc::Sender<Heard>) -> Self {
+        let mut nursery = Nursery::new(program, instances);
+        nursery.prepare();
+        Self { nursery, boot, links: HashMap::new(), heard }
     }
 
     /// Takes over the holder of an instance that was seen, or may be there.
@@ -126,15 +138,15 @@ impl Keeper {
                 }
             }
         }
-        self.order(folder.instance, Order::Start(order))
+        self.order(folder.instance, Order::Start(Box::new(order)))
     }
 
-    /// Signals the group of an instance, which its holder kills by itself when the grace is over.
-    pub fn signal(&mut self, instance: InstanceId, told: Told, grace_ms: Option<u64>) {
+    /// Signals what runs in a slot of an instance, which its holder kills by itself when the grace is over.
+    pub fn signal(&mut self, instance: InstanceId, slot: Slot, told: Told, grace_ms: Option<u64>) {
         let is_crowded = self.links.get(&instance).is_some_and(|link| link.capacity() <= ORDERS / 2);
         // A holder that hears nothing needs no more of them; the rest of the queue is for other orders.
-        if !is_crowded && let Err(error) = self.order(instance, Order::Signal(SignalOrder { told, grace_ms }))
-        {
+        let order = SignalOrder { slot, told, grace_ms };
+        if !is_crowded && let Err(error) = self.order(instance, Order::Signal(order)) {
             tracing::warn!(%instance, %error, "a signal is put off");
         }
     }
@@ -176,23 +188,18 @@ impl Keeper {
     }
 
     /// Starts a holder; none when another one holds the folder already.
-    fn spawn(&self, folder: &InstanceFolder) -> io::Result<Option<UnixStream>> {
-        let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+    fn spawn(&mut self, folder: &InstanceFolder) -> io::Result<Option<UnixStream>> {
+        let (ours, servant) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let log = File::options().create(true).append(true).open(folder.path.join("holder.log"))?;
-        // Locked here and inherited: from the fork on there is a holder, whatever becomes of the Servant.
+        // Locked here and inherited: from the order on there is a holder, whatever becomes of the Servant.
         let lock = File::options().create(true).append(true).open(folder.path.join(LOCK))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(None),
             Err(TryLockError::Error(error)) => return Err(error),
         }
-        let mut command = tokio::process::Command::new(&self.program);
-        command.arg("holder").arg(&folder.path).arg0("king-holder").env_clear();
-        command.stdin(Stdio::from(OwnedFd::from(theirs))).stdout(Stdio::from(lock)).stderr(Stdio::from(log));
-        let mut holder = command.kill_on_drop(false).spawn()?;
-        // Reaped when it ends, if the Servant still lives.
-        tokio::spawn(async move { holder.wait().await });
+        self.nursery.bear(&Birth { folder: folder.path.clone(), servant, lock, log })?;
         UnixStream::from_std(ours).map(Some)
     }
 }
@@ -201,27 +208,29 @@ impl Keeper {
 /// whatever is recorded: a holder may be killed after it has started a process and before it has said so anywhere.
 async fn unheld(folder: &InstanceFolder, boot: &str) -> io::Result<State> {
     let mut state = runs::read(&folder.path)?;
-    let open = state.run.clone().filter(|_| state.exit.is_none());
-    let main = open.as_ref().filter(|run| run.boot == boot).map(|run| (run.pid, run.start_ticks));
+    let open = state.open();
+    let mains = open.iter().filter(|run| run.boot == boot).map(|run| (run.pid, run.start_ticks)).collect();
     let mark = format!("{INSTANCE_VARIABLE}={}", folder.instance);
-    tokio::task::spawn_blocking(move || sweep(&mark, main)).await.map_err(io::Error::other)??;
-    let Some(run) = open else {
-        return Ok(state);
-    };
-    if run.boot != boot {
+    tokio::task::spawn_blocking(move || sweep(&mark, mains)).await.map_err(io::Error::other)??;
+    if open.iter().any(|run| run.boot != boot) {
         // The host was started anew: nobody is to blame.
         return Ok(State::default());
     }
+    open.iter().for_each(|run| state.end(killed(run)));
+    Ok(state)
+}
+
+/// The end of a process that was swept away.
+fn killed(run: &Run) -> Exit {
     let at = service::clock::now();
-    let (code, signal) = (None, Some(9));
-    state.exit = Some(Exit {
+    Exit {
+        slot: run.slot,
         run: run.run,
         pid: run.pid,
-        code,
-        signal,
+        code: None,
+        signal: Some(9),
         at,
         uptime_ms: at.since(run.at),
         told: Told::Nothing,
-    });
-    Ok(state)
+    }
 }

@@ -5,17 +5,12 @@ use clap::Parser;
 use servant::run::Servant;
 use servant::{Args, holder};
 use service::Shutdown;
-use std::ffi::OsStr;
-use std::path::Path;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let mut arguments = std::env::args_os().skip(1);
     // A holder is this same program, and needs nothing of what follows.
-    if let (Some("holder"), Some(folder)) =
-        (arguments.next().as_deref().and_then(OsStr::to_str), arguments.next())
-    {
-        return outcome(holder::run(Path::new(&folder)).context("the holder failed"));
+    if std::env::args_os().nth(1).is_some_and(|word| word == holder::WORD) {
+        return outcome(holder::run().context("the holder failed"));
     }
     outcome(serve(&Args::parse()))
 }

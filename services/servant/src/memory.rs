@@ -1,7 +1,7 @@
 //! What the servant must know after its own death: its assignment with the place in the log that it reflects, and a row
 //! for each instance. Stored before it is acted on.
 
-use crate::holder::words::State;
+use crate::holder::words::{Exit, State, Told};
 use crate::reconcile::{Adopted, Reported};
 use crate::spec::Spec;
 use bus::table::{Table, TableError};
@@ -48,6 +48,14 @@ impl Row {
         }
     }
 
+    /// The ends of earlier runs that the King was not told of: the Servant was killed after it had ordered a successor and
+    /// before it could tell.
+    pub fn missed(&self, state: &State) -> Vec<Exit> {
+        let is_missed =
+            |exit: &&Exit| exit.slot == 0 && exit.run > self.exited_run && exit.told == Told::Nothing;
+        state.past.iter().filter(is_missed).cloned().collect()
+    }
+
     /// How its instance is found at the start: by what its holder, or the holder's folder, says.
     pub fn adopted(&self, state: &State, held: Held) -> Adopted {
         match state {
@@ -55,7 +63,7 @@ impl Row {
                 let is_reported = if self.exited_run >= exit.run { Reported::Yes } else { Reported::No };
                 Adopted::Exited { exit: exit.clone(), is_reported }
             }
-            State { run: Some(run), exit: None } if held == Held::Yes => {
+            State { run: Some(run), exit: None, .. } if held == Held::Yes => {
                 let is_reported =
                     if self.started_pid == Some(run.pid) { Reported::Yes } else { Reported::No };
                 Adopted::Running { pid: run.pid, is_reported }

@@ -53,7 +53,11 @@ impl Reconciler {
     pub fn step(&mut self, now: Moment, input: Input) -> Vec<Action> {
         let mut actions = Vec::new();
         match input {
-            Input::Known { spec, adopted, looping } => self.know(now, *spec, adopted, looping, &mut actions),
+            Input::Known { spec, missed, adopted, looping } => {
+                let mut instance = Instance::new(*spec);
+                instance.adopt(now, &missed, adopted, looping, &mut actions);
+                self.know(instance, &mut actions);
+            }
             Input::Assigned { specs, broken } => self.assign(now, specs, &broken, &mut actions),
             Input::ReleaseReady(key) => self.release_ready(&key, &mut actions),
             Input::ReleaseFailed { key, stage, reason } => {
@@ -118,10 +122,8 @@ impl Reconciler {
         }
     }
 
-    fn know(&mut self, now: Moment, spec: Spec, adopted: Adopted, looping: bool, actions: &mut Vec<Action>) {
-        let id = spec.instance;
-        let mut instance = Instance::new(spec);
-        instance.adopt(now, adopted, looping, actions);
+    fn know(&mut self, instance: Instance, actions: &mut Vec<Action>) {
+        let id = instance.spec.instance;
         self.instances.insert(id, instance);
         self.restart(id, actions);
     }

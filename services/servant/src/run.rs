@@ -118,7 +118,7 @@ impl Servant {
     /// A build whose Servant died goes on writing into a tree that will be made anew.
     async fn sweep_builds(&self) -> Result<()> {
         let mark = format!("{}={}", crate::release::build::BUILDER_VARIABLE, self.sender.servant);
-        tokio::task::spawn_blocking(move || keeper::sweep(&mark, None))
+        tokio::task::spawn_blocking(move || keeper::sweep(&mark, Vec::new()))
             .await?
             .context("a build of before could not be ended")
     }

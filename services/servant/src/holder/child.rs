@@ -1,16 +1,16 @@
-//! The process that is held, with its group and its pipes, from its start until nothing of it is left.
+//! The process that is held in a slot, with its session and its pipes, from its start until nothing of it is left.
 
+use super::launch::{self, Handed};
+use super::lines::{Company, Lines};
 use super::orphans;
-use super::words::{StartOrder, Told};
-use events::subject::Output;
+use super::words::{Slot, StartOrder, Told};
+use crate::spool::SpoolWriter;
+use events::Timestamp;
 use rustix::io::Errno;
-use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, kill_process_group, pidfd_open, test_kill_process_group,
-};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process_group, test_kill_process_group};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// How much is read from a pipe before others get their turn.
@@ -40,12 +40,15 @@ pub struct Child {
     pid: Pid,
     exit: OwnedFd,
     pipes: [Option<OwnedFd>; 2],
+    lines: [Lines; 2],
     told: Told,
     /// Set when the main process has ended: what it left is being cleaned up.
     end: Option<(End, Instant)>,
     killed_at: Option<Instant>,
     /// When it has had its time to end by itself.
     kill_at: Option<Instant>,
+    /// What outlived the main process and was told to end.
+    warned: Vec<Pid>,
 }
 
 /// Whether the same start may work later.
@@ -57,42 +60,42 @@ pub fn is_passing(error: &io::Error) -> bool {
 }
 
 impl Child {
-    pub fn start(order: &StartOrder) -> io::Result<Self> {
-        let (program, arguments) = order
-            .arguments
-            .split_first()
-            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the command is empty"))?;
-        let mut child = Command::new(program)
-            .args(arguments)
-            .env_clear()
-            .envs(&order.environment)
-            .current_dir(&order.directory)
-            .process_group(0)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?;
-        let pid = Pid::from_child(&child);
-        let pipes = [child.stdout.take().map(OwnedFd::from), child.stderr.take().map(OwnedFd::from)];
-        // What runs and cannot be held must not stay.
-        Self::hold(pid, pipes).inspect_err(|_| abandon(pid))
-    }
-
-    fn hold(pid: Pid, pipes: [Option<OwnedFd>; 2]) -> io::Result<Self> {
-        for pipe in pipes.iter().flatten() {
+    pub fn start(
+        order: &StartOrder,
+        input: BorrowedFd<'_>,
+        sockets: Vec<(&str, BorrowedFd<'_>)>,
+    ) -> io::Result<Self> {
+        let (stdout, output) = pipe_with(PipeFlags::CLOEXEC)?;
+        let (stderr, errors) = pipe_with(PipeFlags::CLOEXEC)?;
+        for pipe in [&stdout, &stderr] {
             rustix::io::ioctl_fionbio(pipe, true)?;
             // A smaller pipe is only slower.
             let _ = rustix::pipe::fcntl_setpipe_size(pipe, PIPE_BYTES);
         }
-        // From here its status is reaped by `orphans::reap`, so the number stays ours until then.
-        let exit = pidfd_open(pid, PidfdFlags::empty())?;
-        let (told, end, killed_at, kill_at) = (Told::Nothing, None, None, None);
-        Ok(Self { pid, exit, pipes, told, end, killed_at, kill_at })
+        let handed = Handed { input, output: output.as_fd(), errors: errors.as_fd(), sockets };
+        let launched = launch::launch(order, &handed, None)?;
+        Ok(Self {
+            pid: launched.pid,
+            exit: launched.exit,
+            pipes: [Some(stdout), Some(stderr)],
+            lines: Default::default(),
+            told: Told::Nothing,
+            end: None,
+            killed_at: None,
+            kill_at: None,
+            warned: Vec::new(),
+        })
     }
 
-    /// Ends it at once, for good: nothing of it is left when this returns.
+    /// Ends it at once, for good: nothing of it is left when this returns but what it has sent out of its session.
     pub fn abandon(self) {
-        abandon(self.pid);
+        // The group is its own from before it began to run, and it is not reaped.
+        let _ = kill_process_group(self.pid, Signal::KILL);
+        while let Err(Errno::INTR) = rustix::process::waitpid(Some(self.pid), WaitOptions::empty()) {}
+    }
+
+    pub fn raw_pid(&self) -> Pid {
+        self.pid
     }
 
     pub fn pid(&self) -> u32 {
@@ -137,54 +140,74 @@ impl Child {
         self.killed_at.get_or_insert_with(Instant::now);
     }
 
-    /// Reads what is in a pipe now, bounded.
-    pub fn drain(&mut self, output: Output, buffer: &mut [u8], mut take: impl FnMut(&[u8])) {
-        let place = &mut self.pipes[output as usize];
-        let Some(pipe) = place.as_ref() else {
-            return;
-        };
-        let mut total = 0;
-        while total < DRAIN_BYTES {
-            match rustix::io::read(pipe, &mut *buffer) {
-                Ok(length) if length > 0 => {
-                    take(&buffer[..length]);
-                    total += length;
-                }
-                Err(Errno::AGAIN) => return,
-                Err(Errno::INTR) => {}
-                Ok(_) | Err(_) => {
-                    *place = None;
-                    return;
-                }
-            }
+    /// Spools what is in the pipes now, bounded; says whether anything was written.
+    pub fn drain(&mut self, company: Company, spools: &mut [SpoolWriter; 2], buffer: &mut [u8]) -> bool {
+        let mut wrote = false;
+        for ((pipe, lines), spool) in self.pipes.iter_mut().zip(&mut self.lines).zip(spools) {
+            read(pipe, buffer, |bytes| lines.pass(bytes, company, spool, service::clock::now()));
+            wrote |= spool.flush();
         }
+        wrote
     }
 
-    /// Reaps, and once the main process has ended cleans up after it.
-    pub fn progress(&mut self) -> io::Result<Progress> {
+    /// Spools the last lines, which have no end; says whether anything was written.
+    pub fn finish(&mut self, spools: &mut [SpoolWriter; 2], at: Timestamp) -> bool {
+        let mut wrote = false;
+        for (lines, spool) in self.lines.iter_mut().zip(spools) {
+            lines.finish(spool, at);
+            wrote |= spool.flush();
+        }
+        wrote
+    }
+
+    /// The main process was reaped.
+    pub fn reaped(&mut self, status: WaitStatus) {
+        let end = End { code: status.exit_status(), signal: status.terminating_signal() };
+        self.end = Some((end, Instant::now()));
+    }
+
+    /// Whether the main process has ended.
+    pub fn has_ended(&self) -> bool {
+        self.end.is_some()
+    }
+
+    /// Kills what has had its time.
+    pub fn keep_time(&mut self) {
         if self.kill_at.is_some_and(|at| at <= Instant::now()) {
             self.signal(Told::Kill, None);
         }
-        if let Some(status) = orphans::reap(self.pid)? {
-            self.end = Some((end_of(status), Instant::now()));
-            // Those that left the group have not heard of the end yet.
-            if self.told == Told::Terminate {
-                orphans::signal(&orphans::children()?, Signal::TERM);
-            }
-        }
+    }
+
+    /// Once the main process has ended, cleans up after it. `left` are the children of the holder that were born in this
+    /// slot.
+    pub fn progress(&mut self, left: &[Pid]) -> Progress {
         let Some((end, _)) = self.end else {
-            return Ok(Progress::Lives);
+            return Progress::Lives;
         };
-        let left = orphans::children()?;
         let is_empty = left.is_empty() && test_kill_process_group(self.pid).is_err();
-        if !is_empty && self.told != Told::Terminate {
-            self.kill();
-            orphans::signal(&left, Signal::KILL);
+        if !is_empty {
+            self.end_rest(left);
         }
         if is_empty && (self.pipes.iter().all(Option::is_none) || self.is_too_late()) {
-            return Ok(Progress::Ended(end, self.told));
+            return Progress::Ended(end, self.told);
         }
-        Ok(Progress::Lives)
+        Progress::Lives
+    }
+
+    fn end_rest(&mut self, left: &[Pid]) {
+        match self.told {
+            // Those that left the group have not heard of the end yet.
+            Told::Terminate => {
+                self.warned.retain(|pid| left.contains(pid));
+                let fresh: Vec<Pid> = left.iter().filter(|pid| !self.warned.contains(pid)).copied().collect();
+                orphans::signal(&fresh, Signal::TERM);
+                self.warned.extend(fresh);
+            }
+            Told::Nothing | Told::Kill => {
+                self.kill();
+                orphans::signal(left, Signal::KILL);
+            }
+        }
     }
 
     /// Nothing of the instance lives, and yet a pipe is open: a stranger holds it, who is given a moment.
@@ -193,25 +216,29 @@ impl Child {
     }
 }
 
-/// Kills a child with its group and with all that it has left behind, and reaps them.
-fn abandon(main: Pid) {
-    // The group is its own from before it began to run.
-    let _ = kill_process_group(main, Signal::KILL);
-    loop {
-        let left = match orphans::children() {
-            Ok(left) if left.is_empty() => return,
-            Ok(left) => left,
-            // Without the list, at least the one that is known.
-            Err(_) => vec![main],
-        };
-        orphans::signal(&left, Signal::KILL);
-        match rustix::process::wait(WaitOptions::empty()) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(_) => return,
+/// Reads what is in a pipe now, bounded.
+fn read(place: &mut Option<OwnedFd>, buffer: &mut [u8], mut take: impl FnMut(&[u8])) {
+    let Some(pipe) = place.as_ref() else {
+        return;
+    };
+    let mut total = 0;
+    while total < DRAIN_BYTES {
+        match rustix::io::read(pipe, &mut *buffer) {
+            Ok(length) if length > 0 => {
+                take(&buffer[..length]);
+                total += length;
+            }
+            Err(Errno::AGAIN) => return,
+            Err(Errno::INTR) => {}
+            Ok(_) | Err(_) => {
+                *place = None;
+                return;
+            }
         }
     }
 }
 
-fn end_of(status: WaitStatus) -> End {
-    End { code: status.exit_status(), signal: status.terminating_signal() }
+/// The sessions of these children, with their slots.
+pub fn sessions<'a>(children: impl Iterator<Item = (&'a Slot, &'a Child)>) -> Vec<(Pid, Slot)> {
+    children.map(|(slot, child)| (child.raw_pid(), *slot)).collect()
 }

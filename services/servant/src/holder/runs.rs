@@ -1,17 +1,18 @@
-//! The record of an instance's runs: a file of JSON lines, a start or an exit each. An exit is synced before it is
-//! told; a start need not be, for nothing that it names survives a power cut.
+//! The record of an instance's runs: a file of JSON lines, a start or an exit each, written before it is told. That
+//! survives whatever is killed. An exit that no Servant hears, and stores, is synced too; a start need not be, for
+//! nothing that it names survives a power cut.
 
-use super::words::{Exit, Run, State, Told};
+use super::words::{Exit, PROTOCOL, Run, Slot, State, Told};
 use crate::host;
 use events::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The file in the folder of an instance.
 pub const RUNS: &str = "runs";
-/// Beyond this the file is written anew with the last run alone.
+/// Beyond this the file is written anew with the last runs alone.
 const FILE_BYTES: u64 = 64 * 1024;
 
 #[derive(Serialize, Deserialize)]
@@ -21,30 +22,42 @@ enum Line {
     Run(Run),
 }
 
-/// The last run and how it ended, as the file in this folder says. Anybody may read it.
+/// The last runs and how they ended, as the file in this folder says. Anybody may read it.
 ///
 /// # Errors
 /// When the file is there and cannot be read.
 pub fn read(folder: &Path) -> io::Result<State> {
     let text = match std::fs::read(folder.join(RUNS)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(State::default()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok(State { protocol: PROTOCOL, ..State::default() });
+        }
         other => other?,
     };
-    let mut state = State::default();
+    let mut state = State { protocol: PROTOCOL, ..State::default() };
     // A torn line is one that was being written when power went: it was never told.
     for line in text.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()) {
         match line {
-            Line::Run(run) => state = State { run: Some(run), exit: None },
-            Line::Exit(exit) => state.exit = Some(exit),
+            Line::Run(run) => state.begin(run),
+            Line::Exit(exit) => state.end(exit),
         }
     }
     Ok(state)
+}
+
+/// How and when a process ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended {
+    pub at: Timestamp,
+    pub code: Option<i32>,
+    pub signal: Option<i32>,
+    pub told: Told,
 }
 
 /// The writing end, in the holder.
 pub struct Runs {
     state: State,
     boot: String,
+    path: PathBuf,
     file: File,
 }
 
@@ -56,12 +69,8 @@ impl Runs {
     pub fn open(folder: &Path) -> io::Result<Self> {
         let state = read(folder)?;
         let path = folder.join(RUNS);
-        if path.metadata().is_ok_and(|meta| meta.len() > FILE_BYTES) {
-            shorten(&path, &state)?;
-        }
-        let mut file = OpenOptions::new().append(true).create(true).open(path)?;
-        file.write_all(b"\n")?;
-        Ok(Self { state, boot: host::boot_id()?, file })
+        let file = open(&path, &state)?;
+        Ok(Self { state, boot: host::boot_id()?, path, file })
     }
 
     /// What is known now.
@@ -73,37 +82,51 @@ impl Runs {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn record_start(&mut self, pid: u32) -> io::Result<Run> {
+    pub fn record_start(&mut self, slot: Slot, pid: u32) -> io::Result<Run> {
         let run = Run {
-            run: self.state.run.as_ref().map_or(0, |run| run.run) + 1,
+            slot,
+            run: self.state.last_run() + 1,
             pid,
             // A child that has ended already has none: nobody will look for it.
             start_ticks: host::start_ticks(pid).unwrap_or_default(),
             boot: self.boot.clone(),
             at: service::clock::now(),
         };
+        if self.file.metadata()?.len() > FILE_BYTES {
+            self.file = open(&self.path, &self.state)?;
+        }
         self.append(&run)?;
-        self.state = State { run: Some(run.clone()), exit: None };
+        self.state.begin(run.clone());
         Ok(run)
     }
 
-    /// Records the end of the last run, durably.
+    /// Records the end of the last run of a slot.
     ///
     /// # Errors
-    /// When the file cannot be written or synced.
-    pub fn record_exit(
-        &mut self,
-        at: Timestamp,
-        code: Option<i32>,
-        signal: Option<i32>,
-        told: Told,
-    ) -> io::Result<Exit> {
-        let run = self.state.run.as_ref().expect("an exit follows a start");
-        let exit = Exit { run: run.run, pid: run.pid, code, signal, at, uptime_ms: at.since(run.at), told };
+    /// When the file cannot be written.
+    pub fn record_exit(&mut self, slot: Slot, end: Ended) -> io::Result<Exit> {
+        let run = self.state.slot(slot).expect("an exit follows a start").run;
+        let exit = Exit {
+            slot,
+            run: run.run,
+            pid: run.pid,
+            code: end.code,
+            signal: end.signal,
+            at: end.at,
+            uptime_ms: end.at.since(run.at),
+            told: end.told,
+        };
         self.append(&exit)?;
-        self.file.sync_data()?;
-        self.state.exit = Some(exit.clone());
+        self.state.end(exit.clone());
         Ok(exit)
+    }
+
+    /// Makes what was recorded durable.
+    ///
+    /// # Errors
+    /// When the file cannot be synced.
+    pub fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
     }
 
     fn append(&mut self, line: &impl Serialize) -> io::Result<()> {
@@ -119,15 +142,27 @@ impl Runs {
     }
 }
 
+/// Opens the file to go on after what is there, shortened first where it is long.
+fn open(path: &Path, state: &State) -> io::Result<File> {
+    if path.metadata().is_ok_and(|meta| meta.len() > FILE_BYTES) {
+        shorten(path, state)?;
+    }
+    let mut file = OpenOptions::new().append(true).create(true).open(path)?;
+    // What was torn must not be joined to what comes.
+    file.write_all(b"\n")?;
+    Ok(file)
+}
+
 fn shorten(path: &Path, state: &State) -> io::Result<()> {
     let mut bytes = Vec::new();
-    if let Some(run) = &state.run {
-        serde_json::to_writer(&mut bytes, run)?;
+    let mut put = |line: Line| {
+        serde_json::to_writer(&mut bytes, &line).expect("records have text keys and memory does not fail");
         bytes.push(b'\n');
-    }
-    if let Some(exit) = &state.exit {
-        serde_json::to_writer(&mut bytes, exit)?;
-        bytes.push(b'\n');
+    };
+    let slots = state.others.iter().map(|state| state.run.slot).chain([0]);
+    for slot in slots.filter_map(|slot| state.slot(slot)) {
+        put(Line::Run(slot.run));
+        slot.exit.into_iter().for_each(|exit| put(Line::Exit(exit)));
     }
     let beside = path.with_extension("new");
     std::fs::write(&beside, bytes)?;
@@ -143,15 +178,20 @@ mod tests {
     fn the_last_run_and_its_end_are_read_back_whatever_was_torn() {
         let folder = tempfile::tempdir().unwrap();
         let mut runs = Runs::open(folder.path()).unwrap();
-        let first = runs.record_start(std::process::id()).unwrap();
-        runs.record_exit(Timestamp(9), Some(3), None, Told::Terminate).unwrap();
+        let first = runs.record_start(0, std::process::id()).unwrap();
+        let end = Ended { at: Timestamp(9), code: Some(3), signal: None, told: Told::Terminate };
+        runs.record_exit(0, end).unwrap();
+        runs.sync().unwrap();
         runs.file.write_all(b"{\"run\":2,\"pi").unwrap();
         let mut runs = Runs::open(folder.path()).unwrap();
         let exit = runs.state().exit.unwrap();
         assert_eq!((exit.run, exit.code, exit.told, exit.at), (1, Some(3), Told::Terminate, Timestamp(9)));
-        let second = runs.record_start(std::process::id()).unwrap();
-        assert_eq!((first.run, second.run), (1, 2));
-        assert_eq!(read(folder.path()).unwrap(), State { run: Some(second), exit: None });
+        let second = runs.record_start(0, std::process::id()).unwrap();
+        let worker = runs.record_start(4, std::process::id()).unwrap();
+        assert_eq!((first.run, second.run, worker.run), (1, 2, 3));
+        let read = read(folder.path()).unwrap();
+        assert_eq!(read, runs.state());
+        assert_eq!((read.open(), read.past), (vec![second, worker], vec![exit]));
     }
 
     #[test]
@@ -160,8 +200,23 @@ mod tests {
         let mut runs = Runs::open(folder.path()).unwrap();
         // It takes no line, as on a full disk.
         runs.file = File::open(folder.path().join(RUNS)).unwrap();
-        runs.record_start(std::process::id()).unwrap_err();
-        assert_eq!(runs.state(), State::default());
-        assert_eq!(read(folder.path()).unwrap(), State::default());
+        runs.record_start(0, std::process::id()).unwrap_err();
+        assert_eq!(runs.state().open(), []);
+        assert_eq!(read(folder.path()).unwrap(), runs.state());
+    }
+
+    #[test]
+    fn a_file_that_became_long_is_written_anew_with_the_last_runs() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut runs = Runs::open(folder.path()).unwrap();
+        let end = Ended { at: Timestamp(9), code: None, signal: Some(9), told: Told::Nothing };
+        for _ in 0..400 {
+            runs.record_start(0, 1).unwrap();
+            runs.record_exit(0, end).unwrap();
+        }
+        runs.record_start(1, 1).unwrap();
+        let (before, after) = (runs.state(), read(folder.path()).unwrap());
+        assert_eq!((before.run, before.exit, before.others), (after.run, after.exit, after.others));
+        assert!(folder.path().join(RUNS).metadata().unwrap().len() < 2 * FILE_BYTES);
     }
 }

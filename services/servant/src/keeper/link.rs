@@ -115,13 +115,16 @@ async fn lost(folder: &InstanceFolder, boot: &str, heard: &mpsc::Sender<Heard>) 
     let mut wait = TRY_AGAIN;
     loop {
         match unheld(folder, boot).await {
-            Ok(state) => return HeardWhat::Lost(state.exit),
+            Ok(state) => {
+                let others = state.others.into_iter().filter_map(|slot| slot.exit);
+                return HeardWhat::Lost(state.exit.into_iter().chain(others).collect());
+            }
             Err(error) => {
                 tracing::error!(instance = %folder.instance, %error, "what a killed holder left could not be swept away; trying again");
             }
         }
         if heard.is_closed() {
-            return HeardWhat::Lost(None);
+            return HeardWhat::Lost(Vec::new());
         }
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(LONGEST_WAIT);
@@ -177,13 +180,13 @@ async fn drain(
     }
 }
 
+/// What it says next; none when it says no more. What cannot be read is passed over: it may be newer than this Servant.
 async fn next_word(lines: &mut Lines<BufReader<OwnedReadHalf>>) -> Option<Said> {
-    let line = lines.next_line().await.ok()??;
-    match serde_json::from_str(&line) {
-        Ok(said) => Some(said),
-        Err(error) => {
-            tracing::warn!(%error, "a holder says what cannot be read");
-            None
+    loop {
+        let line = lines.next_line().await.ok()??;
+        match serde_json::from_str(&line) {
+            Ok(said) => return Some(said),
+            Err(error) => tracing::warn!(%error, "a holder says what cannot be read"),
         }
     }
 }

@@ -14,14 +14,14 @@ const ROUNDS: usize = 20;
 /// How long the killed are waited for in one round.
 const DEATH: Timespec = Timespec { tv_sec: 0, tv_nsec: 500_000_000 };
 
-/// Kills every process that has `mark` (`NAME=value`) in its environment, and the process with this pid and start time.
-/// Returns when they are gone.
+/// Kills every process that has `mark` (`NAME=value`) in its environment, and the processes with these pids and start
+/// times. Returns when they are gone.
 ///
 /// # Errors
 /// When `/proc` cannot be read, or some do not die.
-pub fn sweep(mark: &str, main: Option<(u32, u64)>) -> io::Result<()> {
+pub fn sweep(mark: &str, mains: Vec<(u32, u64)>) -> io::Result<()> {
     for _ in 0..ROUNDS {
-        let found = find(mark, main)?;
+        let found = find(mark, &mains)?;
         if found.is_empty() {
             return Ok(());
         }
@@ -41,7 +41,7 @@ pub fn sweep(mark: &str, main: Option<(u32, u64)>) -> io::Result<()> {
     Err(io::Error::other(format!("processes with {mark} do not die")))
 }
 
-fn find(mark: &str, main: Option<(u32, u64)>) -> io::Result<Vec<OwnedFd>> {
+fn find(mark: &str, mains: &[(u32, u64)]) -> io::Result<Vec<OwnedFd>> {
     let mut found = Vec::new();
     let own = std::process::id();
     for entry in std::fs::read_dir("/proc")? {
@@ -49,7 +49,7 @@ fn find(mark: &str, main: Option<(u32, u64)>) -> io::Result<Vec<OwnedFd>> {
         let Some(pid) = pid.filter(|pid| *pid != own) else {
             continue;
         };
-        if !matches(pid, mark, main)? {
+        if !matches(pid, mark, mains)? {
             continue;
         }
         let Some(raw) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
@@ -61,17 +61,17 @@ fn find(mark: &str, main: Option<(u32, u64)>) -> io::Result<Vec<OwnedFd>> {
             Err(error) => return Err(error.into()),
         };
         // Looked at again: what the descriptor names is what was looked at.
-        if matches(pid, mark, main)? {
+        if matches(pid, mark, mains)? {
             found.push(process);
         }
     }
     Ok(found)
 }
 
-fn matches(pid: u32, mark: &str, main: Option<(u32, u64)>) -> io::Result<bool> {
+fn matches(pid: u32, mark: &str, mains: &[(u32, u64)]) -> io::Result<bool> {
     let has_mark = has_mark(pid, mark)?;
     // A zombie has no start time: it is dead.
-    Ok(host::start_ticks(pid).is_some_and(|ticks| has_mark || main == Some((pid, ticks))))
+    Ok(host::start_ticks(pid).is_some_and(|ticks| has_mark || mains.contains(&(pid, ticks))))
 }
 
 /// A process that is gone has no mark, and one of somebody else cannot be read and is none of ours.

@@ -14,6 +14,8 @@ pub enum Input {
     /// At the start: an instance that is remembered or found, before anything is assigned.
     Known {
         spec: Box<Spec>,
+        /// Crashes before that which were not reported, though a successor was started.
+        missed: Vec<Exit>,
         adopted: Adopted,
         looping: bool,
     },
@@ -98,7 +100,8 @@ pub enum StartTrouble {
 /// What shall be done. Every action may be done again safely.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// Durably, before what follows.
+    /// Durably, before anything of an instance is forgotten. A start need not wait for it: what is not reported yet is
+    /// told again by the holder.
     Report(InstanceNews),
     /// The same, with the run that has ended: once reported, it is not reported again.
     ReportExit {

@@ -77,8 +77,21 @@ impl Instance {
         Self { spec, wish: Wish::Run, phase: Phase::Waiting, run: 0, crashes: Crashes::default() }
     }
 
-    pub fn adopt(&mut self, now: Moment, adopted: Adopted, looping: bool, actions: &mut Vec<Action>) {
+    pub fn adopt(
+        &mut self,
+        now: Moment,
+        missed: &[Exit],
+        adopted: Adopted,
+        looping: bool,
+        actions: &mut Vec<Action>,
+    ) {
         self.crashes.is_looping = looping;
+        for exit in missed {
+            let consequence = self.crashes.add(now, 0);
+            // Its successor was started by the Servant of before.
+            actions.push(self.report_exit(exit, Some(0)));
+            self.report_loop(consequence, actions);
+        }
         match adopted {
             Adopted::Idle => {}
             Adopted::Running { pid, is_reported } => {

@@ -41,7 +41,7 @@ pub(super) fn spec(number: u8, port: u16, restart: Restart) -> Spec {
 
 pub(super) fn exit(pid: u32, code: Option<i32>, told: Told) -> Exit {
     let signal = code.is_none().then_some(9);
-    Exit { run: 1, pid, code, signal, at: Timestamp(0), uptime_ms: 5, told }
+    Exit { slot: 0, run: 1, pid, code, signal, at: Timestamp(0), uptime_ms: 5, told }
 }
 
 /// What the world may do next.

@@ -24,6 +24,11 @@ impl Teller {
         spec
     }
 
+    fn known(&self, number: &str, adopted: Adopted) -> Input {
+        let spec = Box::new(self.spec(number, 20000));
+        Input::Known { spec, missed: Vec::new(), adopted, looping: false }
+    }
+
     fn tell(&mut self, line: &str, out: &mut String) {
         let words: Vec<&str> = line.split_whitespace().collect();
         let now: Moment = words[0].parse().unwrap();
@@ -48,12 +53,12 @@ impl Teller {
             }
             ["known", number, "running", pid] => {
                 let adopted = Adopted::Running { pid: pid.parse().unwrap(), is_reported: Reported::Yes };
-                Input::Known { spec: Box::new(self.spec(number, 20000)), adopted, looping: false }
+                self.known(number, adopted)
             }
             ["known", number, "exited", pid] => {
                 let exit = exit(pid.parse().unwrap(), Some(1), Told::Nothing);
                 let adopted = Adopted::Exited { exit, is_reported: Reported::No };
-                Input::Known { spec: Box::new(self.spec(number, 20000)), adopted, looping: false }
+                self.known(number, adopted)
             }
             ["ready", number] => Input::ReleaseReady(self.spec(number, 0).key),
             ["broken", number] => Input::ReleaseFailed {

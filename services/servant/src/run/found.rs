@@ -6,7 +6,7 @@ use crate::memory::{Held, Row};
 use crate::reconcile::{Adopted, Input};
 use crate::spec::Spec;
 use anyhow::{Context, Result};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 impl Shell {
     /// Takes over every instance that is known, then goes on with the last assignment.
@@ -23,11 +23,14 @@ impl Shell {
                 tokio::spawn(async move { keeper::look(&folder, &boot).await })
             })
             .collect();
+        let mut inputs = VecDeque::new();
         for ((folder, row), look) in known.into_iter().zip(looks) {
             let failed = || format!("instance {} cannot be taken over", folder.instance);
             let seen = look.await.with_context(failed)?.with_context(failed)?;
-            self.adopt(&folder, row, seen).await.with_context(failed)?;
+            inputs.push_back(self.adopt(&folder, row, seen).with_context(failed)?);
         }
+        // All at once: what is to be reported of them is made durable together.
+        self.steps(inputs).await?;
         if let Some(stored) = self.memory.assignment().cloned() {
             self.assigned(stored).await?;
         }
@@ -54,16 +57,16 @@ impl Shell {
         Ok(known.into_values().map(|row| (InstanceFolder::new(&instances, row.spec.instance), row)).collect())
     }
 
-    async fn adopt(&mut self, folder: &InstanceFolder, row: Row, seen: Seen) -> Result<()> {
+    fn adopt(&mut self, folder: &InstanceFolder, row: Row, seen: Seen) -> Result<Input> {
         let found = self.keeper.adopt(folder, seen);
-        let adopted = adopted(&row, &found);
+        let (missed, adopted) = (row.missed(found.state()), adopted(&row, &found));
         tracing::info!(instance = %folder.instance, ?adopted, "found");
         if folder.path.is_dir() {
             self.ship(&row.spec);
         }
         let (spec, looping) = (Box::new(spec_of(folder, &row, &adopted)), row.looping);
         self.memory.put(row)?;
-        self.step(Input::Known { spec, adopted, looping }).await
+        Ok(Input::Known { spec, missed, adopted, looping })
     }
 }
 

@@ -1,4 +1,4 @@
-//! Doing what the reconciler asks: reports first and durably, then everything else.
+//! Doing what the reconciler asks: starts at once, then reports, durably, then everything else.
 
 use super::shell::Shell;
 use crate::holder::words::{StartOrder, Told};
@@ -12,13 +12,15 @@ use anyhow::Result;
 use bus::outbox::OutboxError;
 use events::report::InstanceNews;
 use events::{InstanceId, News};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 
 impl Shell {
     /// Does all of them. What is known at once of their outcome goes to `inputs`, the rest comes by itself.
     pub(super) async fn perform(&mut self, actions: Vec<Action>, inputs: &mut VecDeque<Input>) -> Result<()> {
-        let (news, deeds) = split(actions);
+        let (starts, news, deeds) = split(actions);
+        // A successor waits for no disk: if the Servant is killed now, its holder tells of both ends.
+        starts.iter().for_each(|spec| self.start(spec, inputs));
         if !news.is_empty() {
             self.report(news).await?;
         }
@@ -29,7 +31,7 @@ impl Shell {
                 Deed::Signal(instance, told) => {
                     let row = self.memory.rows().get(&instance);
                     let grace_ms = row.map(|row| row.spec.how.stop_grace_ms);
-                    self.keeper.signal(instance, told, grace_ms);
+                    self.keeper.signal(instance, 0, told, grace_ms);
                 }
                 Deed::Check(instance, run, target) => self.check(instance, run, target),
                 Deed::Forget(instance) => self.forget(instance, inputs)?,
@@ -107,7 +109,8 @@ impl Shell {
         let mut environment = base_environment(&tree, &self.preparer.path);
         environment.extend(spec.environment());
         environment.insert("KING_SERVANT".to_owned(), self.name.to_string());
-        let order = StartOrder { arguments: spec.how.command.argv(), environment, directory: tree };
+        let arguments = spec.how.command.argv();
+        let order = StartOrder { arguments, environment, directory: tree, ..StartOrder::default() };
         self.keeper.start(&folder, order)
     }
 
@@ -170,8 +173,10 @@ enum Deed {
     Dismiss(InstanceId),
 }
 
-fn split(actions: Vec<Action>) -> (Vec<Telling>, Vec<Deed>) {
-    let (mut news, mut deeds) = (Vec::new(), Vec::new());
+/// What is started at once, what is reported then, and what is done last, in order.
+fn split(actions: Vec<Action>) -> (Vec<Box<Spec>>, Vec<Telling>, Vec<Deed>) {
+    let (mut starts, mut news, mut deeds) = (Vec::new(), Vec::new(), Vec::new());
+    let mut busy = BTreeSet::new();
     for action in actions {
         match action {
             Action::Report(report) => news.push(Telling { news: report, exited_run: None }),
@@ -179,12 +184,23 @@ fn split(actions: Vec<Action>) -> (Vec<Telling>, Vec<Deed>) {
                 news.push(Telling { news: InstanceNews::Exited(exited), exited_run: Some(run) });
             }
             Action::Prepare(spec) => deeds.push(Deed::Prepare(spec)),
-            Action::Start(spec) => deeds.push(Deed::Start(spec)),
-            Action::Signal { instance, told } => deeds.push(Deed::Signal(instance, told)),
+            // What was asked before of the same instance is done before.
+            Action::Start(spec) if busy.contains(&spec.instance) => deeds.push(Deed::Start(spec)),
+            Action::Start(spec) => starts.push(spec),
+            Action::Signal { instance, told } => {
+                busy.insert(instance);
+                deeds.push(Deed::Signal(instance, told));
+            }
             Action::Check { instance, run, target } => deeds.push(Deed::Check(instance, run, target)),
-            Action::Forget(instance) => deeds.push(Deed::Forget(instance)),
-            Action::Dismiss(instance) => deeds.push(Deed::Dismiss(instance)),
+            Action::Forget(instance) => {
+                busy.insert(instance);
+                deeds.push(Deed::Forget(instance));
+            }
+            Action::Dismiss(instance) => {
+                busy.insert(instance);
+                deeds.push(Deed::Dismiss(instance));
+            }
         }
     }
-    (news, deeds)
+    (starts, news, deeds)
 }

@@ -2,10 +2,10 @@
 
 use super::preparing::{Prepared, Preparing};
 use super::{AtEnd, Servant};
-use crate::holder::words::{Exit, Said, State, Told};
+use crate::holder::words::{Exit, Said, StartFailure, State, Told};
 use crate::keeper::{Heard, HeardWhat, Keeper};
 use crate::memory::{Memory, Standing};
-use crate::reconcile::{Action, Input, Moment, Reconciler, Settings, StartTrouble};
+use crate::reconcile::{Input, Moment, Reconciler, Settings, StartTrouble};
 use crate::release::{self, Preparer};
 use crate::reports::Reports;
 use crate::ship::Shipping;
@@ -28,6 +28,8 @@ use tokio::time::Instant;
 
 /// Most words of holders, and most inputs of tasks, that wait for the loop.
 const QUEUE: usize = 1024;
+/// Most of them that are acted on together: what they lead to is reported with one write to the disk.
+const TOGETHER: usize = 256;
 /// How often the bucket of views is tried when it is not there yet.
 const OPEN_AGAIN: Duration = Duration::from_millis(200);
 /// How long the last reports and lines may take at the end.
@@ -67,7 +69,7 @@ impl Shell {
         let (inputs, waiting) = mpsc::channel(QUEUE);
         let (answers, prepared) = mpsc::channel(QUEUE);
         // Works also when the file of this program was replaced meanwhile.
-        let keeper = Keeper::new(PathBuf::from("/proc/self/exe"), servant.boot, telling);
+        let keeper = Keeper::new(PathBuf::from("/proc/self/exe"), instances.clone(), servant.boot, telling);
         Self {
             folder: servant.folder,
             bus: servant.bus,
@@ -104,8 +106,12 @@ impl Shell {
         while !(self.is_ending && self.reconciler.is_quiet()) {
             let due = self.reconciler.deadline().map(|deadline| self.epoch + Duration::from_millis(deadline));
             tokio::select! {
-                Some(heard) = self.heard.recv() => self.hear(heard).await?,
-                Some(input) = self.waiting.recv() => self.step(input).await?,
+                Some(heard) = self.heard.recv() => self.hear_all(heard).await?,
+                Some(input) = self.waiting.recv() => {
+                    let more = std::iter::from_fn(|| self.waiting.try_recv().ok()).take(TOGETHER);
+                    let inputs = std::iter::once(input).chain(more).collect();
+                    self.steps(inputs).await?;
+                }
                 Some(prepared) = self.prepared.recv() => {
                     if self.preparing.is_current(&prepared) {
                         self.step(prepared.input).await?;
@@ -188,13 +194,30 @@ impl Shell {
         Ok(())
     }
 
-    async fn hear(&mut self, heard: Heard) -> Result<()> {
+    /// What holders have said until now.
+    async fn hear_all(&mut self, first: Heard) -> Result<()> {
+        let (mut inputs, mut next, mut count) = (VecDeque::new(), Some(first), 0);
+        while let Some(heard) = next {
+            self.hear(heard, &mut inputs).await?;
+            count += 1;
+            next = if count < TOGETHER { self.heard.try_recv().ok() } else { None };
+        }
+        self.steps(inputs).await
+    }
+
+    /// What words lead to goes to `inputs`; the end of a holder comes after all of them.
+    async fn hear(&mut self, heard: Heard, inputs: &mut VecDeque<Input>) -> Result<()> {
         let instance = heard.instance;
+        if let HeardWhat::Said(said) = heard.what {
+            inputs.extend(self.said(instance, said));
+            return Ok(());
+        }
+        self.steps(std::mem::take(inputs)).await?;
         match heard.what {
-            HeardWhat::Said(said) => self.said(instance, said).await,
+            HeardWhat::Said(_) => Ok(()),
             HeardWhat::Again(state) => self.again(instance, state).await,
             HeardWhat::Left => self.gone(instance).await,
-            HeardWhat::Lost(exit) => {
+            HeardWhat::Lost(exits) => {
                 tracing::error!(%instance, "its holder was killed");
                 self.keeper.forget(instance);
                 if self.leaving.contains(&instance) {
@@ -203,38 +226,42 @@ impl Shell {
                 // If a start was under way, it came to nothing; if a process ran, it was swept away.
                 let trouble = StartTrouble::Passing("its holder was killed".to_owned());
                 self.step(Input::StartFailed { instance, trouble }).await?;
-                let exit = exit.unwrap_or_else(|| self.unrecorded_exit(instance));
+                let first = exits.into_iter().find(|exit| exit.slot == 0);
+                let exit = first.unwrap_or_else(|| self.unrecorded_exit(instance));
                 self.exited(instance, exit).await
             }
         }
     }
 
-    async fn said(&mut self, instance: InstanceId, said: Said) -> Result<()> {
+    fn said(&mut self, instance: InstanceId, said: Said) -> Option<Input> {
         match said {
-            Said::Left => Ok(()),
+            Said::Left => None,
             Said::State(state) => {
                 self.insist(instance, &state);
-                Ok(())
+                None
             }
             Said::Started(run) => {
                 tracing::info!(%instance, pid = run.pid, "started");
-                self.step(Input::Started { instance, pid: run.pid }).await
+                Some(Input::Started { instance, pid: run.pid })
             }
-            Said::StartFailed { reason, passing } => {
+            Said::StartFailed(StartFailure { slot: _, reason, passing, port }) => {
                 tracing::warn!(%instance, reason, "could not be started");
-                let trouble =
-                    if passing { StartTrouble::Passing(reason) } else { StartTrouble::Hopeless(reason) };
-                self.step(Input::StartFailed { instance, trouble }).await
+                let trouble = match port {
+                    Some(port) => StartTrouble::PortTaken(port),
+                    None if passing => StartTrouble::Passing(reason),
+                    None => StartTrouble::Hopeless(reason),
+                };
+                Some(Input::StartFailed { instance, trouble })
             }
             Said::Exited(exit) => {
                 tracing::info!(%instance, pid = exit.pid, code = exit.code, signal = exit.signal, told = ?exit.told, "exited");
-                let ended = State { run: None, exit: None };
-                self.insist(instance, &ended);
-                self.exited(instance, exit).await
+                self.insist(instance, &State::default());
+                self.wake_shipping(instance);
+                Some(Input::Exited { instance, exit })
             }
             Said::Spooled => {
                 self.wake_shipping(instance);
-                Ok(())
+                None
             }
         }
     }
@@ -244,8 +271,9 @@ impl Shell {
         if !self.leaving.contains(&instance) {
             return;
         }
-        if state.run.is_some() && state.exit.is_none() {
-            self.keeper.signal(instance, Told::Kill, None);
+        let open = state.open();
+        if !open.is_empty() {
+            open.iter().for_each(|run| self.keeper.signal(instance, run.slot, Told::Kill, None));
         } else {
             self.keeper.leave(instance);
         }
@@ -275,6 +303,7 @@ impl Shell {
     fn unrecorded_exit(&self, instance: InstanceId) -> Exit {
         let pid = self.memory.rows().get(&instance).and_then(|row| row.started_pid);
         Exit {
+            slot: 0,
             // Runs are counted from 1 in a new folder.
             run: 0,
             pid: pid.unwrap_or_default(),
@@ -333,9 +362,14 @@ impl Shell {
 
     /// One input, and all that follows from it at once.
     pub(super) async fn step(&mut self, input: Input) -> Result<()> {
-        let mut inputs = VecDeque::from([input]);
-        while let Some(input) = inputs.pop_front() {
-            let actions: Vec<Action> = self.reconciler.step(self.now(), input);
+        self.steps(VecDeque::from([input])).await
+    }
+
+    /// These inputs in order, and all that follows from them.
+    pub(super) async fn steps(&mut self, mut inputs: VecDeque<Input>) -> Result<()> {
+        while !inputs.is_empty() {
+            let now = self.now();
+            let actions = inputs.drain(..).flat_map(|input| self.reconciler.step(now, input)).collect();
             self.perform(actions, &mut inputs).await?;
         }
         Ok(())

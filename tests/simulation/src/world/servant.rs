@@ -177,7 +177,7 @@ impl Servant {
             let holder = self.host.holder(id);
             let held = if holder.is_some_and(|holder| holder.is_alive) { Held::Yes } else { Held::No };
             let state = holder.map(|holder| holder.state.clone()).unwrap_or_default();
-            let adopted = row.adopted(&state, held);
+            let (missed, adopted) = (row.missed(&state), row.adopted(&state, held));
             if held == Held::Yes {
                 net.saw(Sight::Adopted);
             }
@@ -186,7 +186,7 @@ impl Servant {
                 .map_or(row.spec.clone(), |holder| holder.spec.clone());
             let looping = row.looping;
             self.rows.put(id, row);
-            self.step(net, Input::Known { spec: Box::new(spec), adopted, looping });
+            self.step(net, Input::Known { spec: Box::new(spec), missed, adopted, looping });
         }
         if let Some(stored) = self.assignment().cloned() {
             self.assigned(net, stored);

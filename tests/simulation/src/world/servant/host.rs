@@ -52,22 +52,23 @@ impl Host {
             return None;
         }
         self.pids += 1;
-        let (pid, before) =
-            (self.pids, self.holders.get(&spec.instance).and_then(|it| it.state.run.as_ref()));
-        let run = Run {
-            run: before.map_or(0, |run| run.run) + 1,
+        let pid = self.pids;
+        let mut state = self.holders.get(&spec.instance).map_or_else(State::default, |it| it.state.clone());
+        state.begin(Run {
+            slot: 0,
+            run: state.last_run() + 1,
             pid,
             start_ticks: net.ms(),
             boot: "boot".to_owned(),
             at: Timestamp(BEGINNING + net.ms()),
-        };
+        });
         let ports = spec.ports.values().copied().collect();
         net.judge.starts(spec.instance, Process { servant: node, pid, ports });
         self.holders.insert(
             spec.instance,
             Holder {
                 spec: spec.clone(),
-                state: State { run: Some(run), exit: None },
+                state,
                 is_alive: true,
                 pid: Some(pid),
                 began_ms: net.ms(),
@@ -92,7 +93,8 @@ impl Host {
         let pid = holder.pid.take()?;
         net.judge.ends(id);
         let exit = Exit {
-            run: holder.state.run.as_ref().map_or(0, |run| run.run),
+            slot: 0,
+            run: holder.state.last_run(),
             pid,
             code,
             signal: code.is_none().then_some(15),
@@ -100,7 +102,7 @@ impl Host {
             uptime_ms: net.ms().saturating_sub(holder.began_ms),
             told: holder.told,
         };
-        holder.state.exit = Some(exit.clone());
+        holder.state.end(exit.clone());
         Some(exit)
     }
 

@@ -1,0 +1,229 @@
+//! The few calls that Rust cannot check: a fork that goes on as a holder, and a fork that becomes a program. Both happen
+//! in processes of one thread. Nothing here decides anything; [`super::launch`] and [`super::stem`] do.
+#![allow(unsafe_code, reason = "fork, and what happens between fork and exec, has no safe form")]
+
+use super::launch::{Executable, Prepared};
+use libc::{c_char, c_int};
+use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open, waitpid};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+/// As in linux/sched.h; the crate's own constant is too narrow for it.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// Makes this the standard input or standard error of the process, in place of what it was.
+///
+/// # Errors
+/// When the descriptor cannot be copied.
+pub fn stand_in(number: Standard, file: &File) -> io::Result<()> {
+    let number = match number {
+        Standard::Input => libc::STDIN_FILENO,
+        Standard::Errors => libc::STDERR_FILENO,
+    };
+    // SAFETY: nobody owns these two numbers but the process itself.
+    if unsafe { libc::dup2(file.as_raw_fd(), number) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// A standard descriptor.
+#[derive(Clone, Copy)]
+pub enum Standard {
+    Input,
+    Errors,
+}
+
+/// Goes on in two processes: none in the child.
+///
+/// # Errors
+/// When there can be no more processes.
+pub fn fork() -> io::Result<Option<Pid>> {
+    // SAFETY: the process has one thread, so the child has all that its memory says it has.
+    match unsafe { libc::fork() } {
+        0 => Ok(None),
+        pid => parent_of(i64::from(pid)).map(Some),
+    }
+}
+
+/// The child that a fork gave, or why it gave none.
+fn parent_of(pid: i64) -> io::Result<Pid> {
+    let pid = i32::try_from(pid).ok().filter(|pid| *pid > 0).and_then(Pid::from_raw);
+    pid.ok_or_else(io::Error::last_os_error)
+}
+
+/// What becomes of children that end.
+#[derive(Clone, Copy)]
+pub enum Children {
+    /// The kernel reaps them.
+    Forgotten,
+    /// They wait to be reaped.
+    Kept,
+}
+
+/// Sets what becomes of children that end.
+pub fn keep_children(children: Children) {
+    let action = match children {
+        Children::Forgotten => libc::SIG_IGN,
+        Children::Kept => libc::SIG_DFL,
+    };
+    // SAFETY: no handler is set, only what the kernel does.
+    unsafe { libc::signal(libc::SIGCHLD, action) };
+}
+
+/// Writes over the end of this process's arguments, for those who list processes. Does nothing where there is no room.
+///
+/// # Errors
+/// When `/proc` does not tell where the arguments are.
+pub fn retitle(tail: &[u8]) -> io::Result<()> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    // Fields 48 and 49 of proc(5): the first one here is field 3.
+    let mut places = fields.split_ascii_whitespace().skip(45).map_while(|field| field.parse::<usize>().ok());
+    if let (Some(begin), Some(end)) = (places.next(), places.next())
+        && begin != 0
+        && end.saturating_sub(begin) > tail.len()
+    {
+        let place = (end - 1 - tail.len()) as *mut u8;
+        // SAFETY: the kernel put the arguments there, writable and ended by a zero byte, and nobody else reads them now.
+        unsafe { std::ptr::copy_nonoverlapping(tail.as_ptr(), place, tail.len()) };
+    }
+    Ok(())
+}
+
+/// A process that was started, and how to wait for it.
+pub struct Launched {
+    pub pid: Pid,
+    pub exit: OwnedFd,
+}
+
+/// Starts a program; an error of any step before it runs is returned.
+///
+/// # Errors
+/// When there can be no more processes, or what the child found.
+pub fn launch(prepared: &mut Prepared, report: File, outcome: &mut File) -> io::Result<Launched> {
+    let launched = match clone3(prepared, &report) {
+        // A kernel, or what stands before it, that does not know the call.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
+            forked(prepared, &report)?
+        }
+        other => other?,
+    };
+    drop(report);
+    match super::launch::failure(outcome)? {
+        None => Ok(launched),
+        Some(error) => {
+            // It ends by itself; nobody else reaps it.
+            let _ = waitpid(Some(launched.pid), WaitOptions::empty());
+            Err(error)
+        }
+    }
+}
+
+fn clone3(prepared: &mut Prepared, report: &File) -> io::Result<Launched> {
+    let mut pidfd: RawFd = -1;
+    // SAFETY: every field of this structure may be zero.
+    let mut how: libc::clone_args = unsafe { std::mem::zeroed() };
+    how.flags = libc::CLONE_PIDFD as u64;
+    how.pidfd = &raw mut pidfd as u64;
+    how.exit_signal = libc::SIGCHLD as u64;
+    if let Some(cgroup) = &prepared.cgroup {
+        how.flags |= CLONE_INTO_CGROUP;
+        how.cgroup = cgroup.as_raw_fd() as u64;
+    }
+    // SAFETY: like fork: the child has a copy of all memory, and calls only what may be called there before it runs
+    // another program or ends.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const how, size_of_val(&how)) };
+    if pid == 0 {
+        // SAFETY: this is that child.
+        unsafe { become_program(prepared, report.as_raw_fd()) }
+    }
+    let pid = parent_of(pid)?;
+    // SAFETY: the kernel has just opened it for us.
+    let exit = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    Ok(Launched { pid, exit })
+}
+
+fn forked(prepared: &mut Prepared, report: &File) -> io::Result<Launched> {
+    let Some(pid) = fork()? else {
+        // SAFETY: this is the child.
+        unsafe { become_program(prepared, report.as_raw_fd()) }
+    };
+    // It is not reaped yet, so the number is its own.
+    Ok(Launched { pid, exit: pidfd_open(pid, PidfdFlags::empty())? })
+}
+
+/// The child between fork and exec: no memory is taken, no lock, nothing is returned.
+unsafe fn become_program(prepared: &mut Prepared, report: RawFd) -> ! {
+    // SAFETY: all pointers were made before the fork and live until the exec; all calls are safe after a fork.
+    unsafe {
+        // Where the descriptors that it shall have are not in its way.
+        let report = libc::fcntl(report, libc::F_DUPFD_CLOEXEC, first_free(prepared));
+        let failed = match arrange(prepared) {
+            Ok(()) => execute(&prepared.executables, prepared.environment.as_ptr()),
+            Err(error) => error,
+        };
+        let bytes = failed.to_ne_bytes();
+        libc::write(report, bytes.as_ptr().cast(), bytes.len());
+        libc::_exit(127)
+    }
+}
+
+fn errno() -> c_int {
+    // SAFETY: it is the calling thread's own.
+    unsafe { *libc::__errno_location() }
+}
+
+fn check(result: c_int) -> Result<(), c_int> {
+    if result < 0 { Err(errno()) } else { Ok(()) }
+}
+
+/// The first descriptor that is none of those which the program shall have.
+fn first_free(prepared: &Prepared) -> c_int {
+    c_int::try_from(prepared.descriptors.len()).unwrap_or(c_int::MAX)
+}
+
+unsafe fn arrange(prepared: &mut Prepared) -> Result<(), c_int> {
+    // SAFETY: see `become_program`.
+    unsafe {
+        check(libc::setsid())?;
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        check(libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut()))?;
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+        // First all out of the way of the numbers that they shall have, then each to its own.
+        let free = first_free(prepared);
+        for descriptor in &mut prepared.descriptors {
+            *descriptor = libc::fcntl(*descriptor, libc::F_DUPFD_CLOEXEC, free);
+            check(*descriptor)?;
+        }
+        for (number, descriptor) in (0..).zip(&prepared.descriptors) {
+            check(libc::dup2(*descriptor, number))?;
+        }
+        prepared.listen_pid.write(libc::getpid());
+        check(libc::chdir(prepared.directory.as_ptr()))
+    }
+}
+
+/// Tries each place of the program; returns why none could be run.
+unsafe fn execute(executables: &[Executable], environment: *const *const c_char) -> c_int {
+    let mut failed = libc::ENOENT;
+    for executable in executables {
+        // SAFETY: see `become_program`.
+        unsafe {
+            libc::execve(executable.path.as_ptr(), executable.arguments.as_ptr(), environment);
+            if errno() == libc::ENOEXEC {
+                // A script that does not name what runs it, as execvp(3) does.
+                libc::execve(c"/bin/sh".as_ptr(), executable.as_script.as_ptr(), environment);
+            }
+        }
+        match errno() {
+            libc::ENOENT | libc::ENOTDIR if failed != libc::EACCES => failed = libc::ENOENT,
+            libc::ENOENT | libc::ENOTDIR => {}
+            libc::EACCES => failed = libc::EACCES,
+            other => return other,
+        }
+    }
+    failed
+}
