@@ -258,7 +258,7 @@ fn a_holder_outlives_its_stem_and_tells_all_to_the_next_servant() {
     held.words = BufReader::new(UnixStream::connect(folder.join("holder.sock")).unwrap());
     let Said::State(state) = held.hear() else { panic!("it says its state first") };
     assert_eq!(state, runs::read(&folder).unwrap());
-    assert_eq!(state.open(), [second.clone()]);
+    assert_eq!(state.open(), std::slice::from_ref(&second));
     assert_eq!(state.past.iter().map(|exit| exit.run).collect::<Vec<_>>(), [first.run]);
     assert_eq!(state.others[0].exit.as_ref().unwrap().run, third.run);
     // Who lists processes sees what it holds.

@@ -174,7 +174,7 @@ enum Deed {
 }
 
 /// What is started at once, what is reported then, and what is done last, in order.
-fn split(actions: Vec<Action>) -> (Vec<Box<Spec>>, Vec<Telling>, Vec<Deed>) {
+fn split(actions: Vec<Action>) -> (Vec<Spec>, Vec<Telling>, Vec<Deed>) {
     let (mut starts, mut news, mut deeds) = (Vec::new(), Vec::new(), Vec::new());
     let mut busy = BTreeSet::new();
     for action in actions {
@@ -186,7 +186,7 @@ fn split(actions: Vec<Action>) -> (Vec<Box<Spec>>, Vec<Telling>, Vec<Deed>) {
             Action::Prepare(spec) => deeds.push(Deed::Prepare(spec)),
             // What was asked before of the same instance is done before.
             Action::Start(spec) if busy.contains(&spec.instance) => deeds.push(Deed::Start(spec)),
-            Action::Start(spec) => starts.push(spec),
+            Action::Start(spec) => starts.push(*spec),
             Action::Signal { instance, told } => {
                 busy.insert(instance);
                 deeds.push(Deed::Signal(instance, told));
