@@ -5,6 +5,7 @@
 //! its place ends here: its speculative state is worth nothing, and nothing of it was told to anybody.
 
 pub mod machine;
+mod batch;
 pub mod work;
 pub mod ears;
 mod sources;

@@ -37,7 +37,7 @@ pub use kinds::Kinded;
 pub use manifest::Manifest;
 pub use name::{AppName, DomainName, KingName, PortName, ProcessName, ServantName};
 pub use notice::Notice;
-pub use report::{News, Report, ReportId};
+pub use report::{News, Report, ReportBatch, ReportId};
 pub use time::Timestamp;
 
 /// The number of an event: from 1, without gaps, the same on every King.

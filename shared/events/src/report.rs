@@ -9,9 +9,10 @@ pub use instance::{
 pub use servant::{LoseServant, PortRange, RegisterServant, ReturnServant, ServantNews};
 
 use crate::kinds::{Data, DataSeed, nouns};
-use crate::wire::{Field, Kind};
+use crate::limits::REPORTS_PER_BATCH;
+use crate::wire::{Field, Kind, Like};
 use crate::{Actor, DomainName, Timestamp};
-use serde::de::{self, MapAccess, Visitor};
+use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -71,13 +72,52 @@ impl Serialize for Report {
 
 impl<'de> Deserialize<'de> for Report {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(ReportVisitor)
+        ReportAfter(None).deserialize(deserializer)
     }
 }
 
-struct ReportVisitor;
+/// Reports in the order of their outbox, as one message carries them: what is as in the report before is held once.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct ReportBatch(pub Vec<Report>);
 
-impl<'de> Visitor<'de> for ReportVisitor {
+impl<'de> Deserialize<'de> for ReportBatch {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(InOrder).map(Self)
+    }
+}
+
+struct InOrder;
+
+impl<'de> Visitor<'de> for InOrder {
+    type Value = Vec<Report>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a list of reports")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Vec<Report>, A::Error> {
+        // A length is only a claim.
+        let mut reports = Vec::with_capacity(sequence.size_hint().unwrap_or(0).min(REPORTS_PER_BATCH));
+        while let Some(report) = sequence.next_element_seed(ReportAfter(reports.last()))? {
+            reports.push(report);
+        }
+        Ok(reports)
+    }
+}
+
+/// Reads a report; what is as in the report before is shared with it.
+struct ReportAfter<'a>(Option<&'a Report>);
+
+impl<'de> DeserializeSeed<'de> for ReportAfter<'_> {
+    type Value = Report;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Report, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ReportAfter<'_> {
     type Value = Report;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -91,8 +131,10 @@ impl<'de> Visitor<'de> for ReportVisitor {
             match field {
                 Field::Id => id = Some(map.next_value()?),
                 Field::At => at = Some(map.next_value()?),
-                Field::Actor => actor = Some(map.next_value()?),
-                Field::Domain => domain = Some(map.next_value()?),
+                Field::Actor => actor = Some(map.next_value_seed(Like(self.0.map(|before| &before.actor)))?),
+                Field::Domain => {
+                    domain = Some(map.next_value_seed(Like(self.0.map(|before| &before.domain)))?)
+                }
                 Field::Kind => kind = Some(map.next_value()?),
                 Field::Schema => schema = Some(map.next_value()?),
                 Field::Data => {

@@ -5,11 +5,11 @@
 //! Inputs are decided in order on a speculative state; the answers to them wait for the acknowledgement of the commit
 //! that they rest on.
 
+use super::batch::Batch;
 use bus::log::{Append, COMMIT_BYTES};
-use bytes::Bytes;
 use events::limits::BYTES_PER_INPUT;
-use events::{Commit, Digest, EventNumber, wire};
-use realm::{Context, Input, Record, Response, State, step_onto};
+use events::{Commit, Digest};
+use realm::{Context, Input, Response, State, step_onto};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -38,13 +38,6 @@ pub struct Machine<T> {
     flights: VecDeque<Flight<T>>,
     /// Most of them at once.
     most_flights: usize,
-}
-
-/// Events that will be one commit, and who waits for it.
-struct Batch<T> {
-    first: EventNumber,
-    record: Record,
-    waiting: Vec<T>,
 }
 
 struct Flight<T> {
@@ -83,8 +76,7 @@ impl<T> Machine<T> {
 
     /// Whether another input may be taken; if not, wait for the acknowledgement.
     pub fn has_room(&self) -> bool {
-        self.collecting.record.events.len() < COLLECT_EVENTS
-            && self.collecting.record.encoded.len() < COLLECT_BYTES
+        self.collecting.len() < COLLECT_EVENTS && self.collecting.bytes() < COLLECT_BYTES
     }
 
     /// Decides an input on the speculative state. Nothing of it may be told before its commit is stored: hand the
@@ -100,7 +92,7 @@ impl<T> Machine<T> {
 
     /// Keeps an answer until everything decided so far is stored; gives it back at once when all of it is.
     pub fn wait(&mut self, ticket: T) -> Option<T> {
-        if !self.collecting.record.events.is_empty() {
+        if !self.collecting.is_empty() {
             self.collecting.waiting.push(ticket);
             None
         } else if let Some(last) = self.flights.back_mut() {
@@ -117,7 +109,8 @@ impl<T> Machine<T> {
         if !self.is_due() {
             return None;
         }
-        let batch = std::mem::replace(&mut self.collecting, Batch::new(self.state.last + 1));
+        let next = self.collecting.next(self.state.last + 1);
+        let batch = std::mem::replace(&mut self.collecting, next);
         let head = Commit {
             epoch: self.state.epoch,
             first: batch.first,
@@ -125,7 +118,7 @@ impl<T> Machine<T> {
             inbox: self.inbox,
             events: Vec::new(),
         };
-        let payload = Bytes::from(splice(&head, &batch));
+        let (payload, events, waiting) = batch.into_commit(&head);
         let append = Append {
             hash: Digest::of(&payload),
             expected_last: self.sequence + self.flights.len() as u64,
@@ -135,8 +128,8 @@ impl<T> Machine<T> {
         self.previous = append.hash;
         self.flights.push_back(Flight {
             bytes: append.payload.len(),
-            commit: Commit { events: batch.record.events, ..head },
-            waiting: batch.waiting,
+            commit: Commit { events, ..head },
+            waiting,
         });
         Some(append)
     }
@@ -144,9 +137,9 @@ impl<T> Machine<T> {
     /// Whether there is a commit that is worth to be sent.
     pub fn is_due(&self) -> bool {
         match self.flights.len() {
-            0 => !self.collecting.record.events.is_empty(),
+            0 => !self.collecting.is_empty(),
             count if count >= self.most_flights => false,
-            _ => self.collecting.record.events.len() >= WORTH_A_FLIGHT,
+            _ => self.collecting.len() >= WORTH_A_FLIGHT,
         }
     }
 
@@ -163,12 +156,12 @@ impl<T> Machine<T> {
 
     /// How many events wait for the next commit.
     pub fn collected(&self) -> usize {
-        self.collecting.record.events.len()
+        self.collecting.len()
     }
 
     /// Whether everything decided is stored.
     pub fn is_idle(&self) -> bool {
-        self.flights.is_empty() && self.collecting.record.events.is_empty()
+        self.flights.is_empty() && self.collecting.is_empty()
     }
 
     /// The speculative state: for deciding only.
@@ -177,31 +170,11 @@ impl<T> Machine<T> {
     }
 }
 
-impl<T> Batch<T> {
-    fn new(first: EventNumber) -> Self {
-        Self { first, record: Record::default(), waiting: Vec::new() }
-    }
-}
-
-/// The bytes of a commit: its head, whose last field is an empty list of events, with the encoded events in the place
-/// of that list. So each event is encoded once.
-fn splice<T>(head: &Commit, batch: &Batch<T>) -> Vec<u8> {
-    const EMPTY_ARRAY: u8 = 0x90;
-    const ARRAY_32: u8 = 0xdd;
-    let mut payload = wire::encode(head);
-    assert_eq!(payload.pop(), Some(EMPTY_ARRAY), "the events are the last field of a commit");
-    let count = u32::try_from(batch.record.events.len()).expect("a commit holds a bounded number of events");
-    payload.push(ARRAY_32);
-    payload.extend_from_slice(&count.to_be_bytes());
-    payload.extend_from_slice(&batch.record.encoded);
-    payload
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use events::command::{AppCommand, CreateApp};
-    use events::{Actor, Command, Timestamp};
+    use events::{Actor, Command, Timestamp, wire};
 
     fn create(app: &str) -> Input {
         Input::Command(Command {

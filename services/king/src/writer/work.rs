@@ -8,7 +8,10 @@ use events::subject::{
     HEADER_ACTOR, HEADER_CONTENT_TYPE, HEADER_ID, HEADER_PLAN, HEADER_SCHEMA, domain_of_report, kind_of,
 };
 use events::wire::Format;
-use events::{Actor, Answer, Command, CommandId, Outcome, Refusal, RefusalCode, Report, Verdict, wire};
+use events::{
+    Actor, Answer, Command, CommandId, DomainName, Outcome, Refusal, RefusalCode, Report, ReportBatch,
+    Verdict, wire,
+};
 use service::clock;
 use uuid::Uuid;
 
@@ -120,6 +123,8 @@ pub fn unreadable_answer(refusal: Refusal) -> Answer {
 /// A batch of reports on its way through the machine, one report at a time.
 pub struct ReportWork {
     pub message: Message,
+    /// The domain whose Foreman sends it.
+    domain: Option<DomainName>,
     reports: std::vec::IntoIter<Report>,
     verdicts: Vec<Verdict>,
 }
@@ -136,12 +141,16 @@ impl ReportWork {
     /// # Errors
     /// Why the message is none.
     pub fn read(message: Message) -> Result<Self, Box<UnreadableReports>> {
-        match Format::MessagePack.decode::<Vec<Report>>(&message.payload) {
-            Ok(reports) if reports.len() > REPORTS_PER_BATCH => {
+        match Format::MessagePack.decode::<ReportBatch>(&message.payload) {
+            Ok(ReportBatch(reports)) if reports.len() > REPORTS_PER_BATCH => {
                 let reason = format!("{} reports; at most {REPORTS_PER_BATCH}", reports.len());
                 Err(Box::new(UnreadableReports { message, reason }))
             }
-            Ok(reports) => Ok(Self { message, reports: reports.into_iter(), verdicts: Vec::new() }),
+            Ok(ReportBatch(reports)) => {
+                let (domain, verdicts) =
+                    (domain_of_report(&message.subject), Vec::with_capacity(reports.len()));
+                Ok(Self { message, domain, reports: reports.into_iter(), verdicts })
+            }
             Err(error) => Err(Box::new(UnreadableReports { reason: error.reason(), message })),
         }
     }
@@ -153,8 +162,7 @@ impl ReportWork {
 
     /// The refusal of a report that does not belong to the domain whose Foreman sends it.
     pub fn misplaced(&self, report: &Report) -> Option<Refusal> {
-        let domain = domain_of_report(&self.message.subject);
-        if domain.as_ref() == Some(&report.domain) {
+        if self.domain.as_ref() == Some(&report.domain) {
             return None;
         }
         let rule = format!("a report of the domain {:?} came by {:?}", report.domain, self.message.subject);
