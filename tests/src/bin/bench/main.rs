@@ -32,7 +32,7 @@ use row::Row;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// A benchmark: it measures and gives its rows.
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 14] = [
     "command_round_trip",
     "commands_256_callers",
     "events_per_second",
@@ -45,6 +45,7 @@ const NAMES: [&str; 13] = [
     "state_at",
     "event_ls",
     "failover_kill",
+    "failover_with_leader",
     "transfer",
 ];
 
@@ -62,6 +63,7 @@ async fn measure(name: &str) -> anyhow::Result<Vec<Row>> {
         "state_at" => moments::measure_states(),
         "event_ls" => moments::measure_pages(),
         "failover_kill" => failover::killed().await,
+        "failover_with_leader" => failover::killed_with_leader().await,
         "transfer" => failover::transferred().await,
         unknown => anyhow::bail!("there is no benchmark {unknown:?}; there are: {}", NAMES.join(", ")),
     }
