@@ -5,8 +5,9 @@ use crate::client::Client;
 use crate::failure::Failure;
 use crate::output::{self, Item, Paint};
 use crate::table::Cell;
+use crate::top::{self, Measured, TopArgs, age, percent, size};
 use clap::Subcommand;
-use events::query::{InstanceItem, InstancePhase, Question};
+use events::query::{InstanceItem, InstanceMetrics, InstancePhase, MetricsQuestion, Question};
 use events::{AppName, ServantName};
 
 /// Instances.
@@ -22,6 +23,20 @@ pub enum InstanceCommand {
         #[arg(long)]
         servant: Option<ServantName>,
     },
+    /// What instances use now, the busiest first.
+    #[command(
+        after_help = "Examples:\n  kingctl instance top\n  kingctl instance top --app shop --watch\n  kingctl instance top --sort memory --limit 10 -o json"
+    )]
+    Top {
+        /// Only those of this app.
+        #[arg(long)]
+        app: Option<AppName>,
+        /// Only those on this servant.
+        #[arg(long)]
+        servant: Option<ServantName>,
+        #[command(flatten)]
+        top: TopArgs,
+    },
 }
 
 impl InstanceCommand {
@@ -36,6 +51,10 @@ impl InstanceCommand {
                 let question = Question { app, servant, ..Question::default() };
                 let found = client.query::<InstanceItem>("instance.ls", &question).await?;
                 output::list(globals, &found)
+            }
+            Self::Top { app, servant, top } => {
+                let question = MetricsQuestion { app, servant, ..MetricsQuestion::default() };
+                top::run::<InstanceMetrics>(globals, "instance.metrics", &question, &top).await
             }
         }
     }
@@ -83,5 +102,53 @@ impl Item for InstanceItem {
 
     fn name(&self) -> String {
         self.instance.to_string()
+    }
+}
+
+impl Item for InstanceMetrics {
+    const COLUMNS: &'static [&'static str] = &[
+        "INSTANCE",
+        "APP",
+        "PROCESS",
+        "SERVANT",
+        "CPU",
+        "MEMORY",
+        "FILES",
+        "PROCESSES",
+        "THREADS",
+        "RESTARTS",
+        "LOST",
+        "AGE",
+    ];
+
+    fn cells(&self) -> Vec<Cell> {
+        vec![
+            Cell::new(self.instance),
+            Cell::new(&self.app),
+            Cell::new(&self.process),
+            Cell::new(&self.servant),
+            Cell::new(percent(self.cpu_percent)),
+            Cell::new(size(self.memory_bytes)),
+            Cell::new(self.descriptors),
+            Cell::new(self.processes),
+            Cell::new(self.threads),
+            Cell::new(self.restarts),
+            Cell::new(self.lost),
+            Cell::new(age(self.age_ms)),
+        ]
+    }
+
+    fn name(&self) -> String {
+        self.instance.to_string()
+    }
+}
+
+impl Measured for InstanceMetrics {
+    fn cpu_percent(&self) -> f64 {
+        self.cpu_percent
+    }
+
+    fn memory_bytes(&self) -> u64 {
+        self.memory_bytes
     }
 }

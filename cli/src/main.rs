@@ -8,6 +8,7 @@ mod values;
 mod output;
 mod table;
 mod progress;
+mod top;
 mod plan;
 mod why;
 mod client;

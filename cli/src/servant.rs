@@ -1,15 +1,18 @@
 //! `kingctl servant`: the hosts that run instances.
 
+mod show;
+
 use crate::cli::Globals;
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::output::{self, Item, Paint};
 use crate::plan::PlanArgs;
 use crate::table::Cell;
+use crate::top::{self, Measured, TopArgs, age, percent, size};
 use clap::Subcommand;
 use events::ServantName;
 use events::command::{RemoveServant, ServantCommand as Wanted};
-use events::query::{Question, ServantItem};
+use events::query::{MetricsQuestion, Question, ServantItem, ServantMetrics};
 
 /// Servants.
 #[derive(Debug, Subcommand)]
@@ -17,6 +20,19 @@ pub enum ServantCommand {
     /// List servants.
     #[command(after_help = "Examples:\n  kingctl servant ls\n  kingctl servant ls -o json")]
     Ls,
+    /// Show a servant: what it is, and what it uses now.
+    #[command(after_help = "Examples:\n  kingctl servant show s1\n  kingctl servant show s1 -o json")]
+    Show { servant: ServantName },
+    /// What servants use now, the busiest first.
+    #[command(
+        after_help = "Examples:\n  kingctl servant top\n  kingctl servant top s1 --watch\n  kingctl servant top --sort memory -o json"
+    )]
+    Top {
+        /// Only this one.
+        servant: Option<ServantName>,
+        #[command(flatten)]
+        top: TopArgs,
+    },
     /// Forget a lost servant for good and free its name.
     #[command(after_help = "Example:\n  kingctl servant remove s2 --yes")]
     Remove {
@@ -40,6 +56,11 @@ impl ServantCommand {
                 let client = Client::connect(globals).await?;
                 let found = client.query::<ServantItem>("servant.ls", &Question::default()).await?;
                 output::list(globals, &found)
+            }
+            Self::Show { servant } => show::show(globals, servant).await,
+            Self::Top { servant, top } => {
+                let question = MetricsQuestion { servant, ..MetricsQuestion::default() };
+                top::run::<ServantMetrics>(globals, "servant.metrics", &question, &top).await
             }
             Self::Remove { servant, yes: false, plan } if !plan.is_plan() => Err(Failure::Usage(format!(
                 "this forgets the servant {servant} for good; if you mean it, add --yes"
@@ -72,6 +93,54 @@ impl Item for ServantItem {
 
     fn name(&self) -> String {
         self.name.to_string()
+    }
+}
+
+impl Item for ServantMetrics {
+    const COLUMNS: &'static [&'static str] = &[
+        "SERVANT",
+        "CPU",
+        "LOAD",
+        "MEMORY",
+        "OF",
+        "DISK FREE",
+        "READ/S",
+        "WRITTEN/S",
+        "IN/S",
+        "OUT/S",
+        "INSTANCES",
+        "AGE",
+    ];
+
+    fn cells(&self) -> Vec<Cell> {
+        vec![
+            Cell::new(&self.name),
+            Cell::new(percent(self.cpu_percent)),
+            Cell::new(format!("{:.2}", self.load[0])),
+            Cell::new(size(self.memory_used_bytes)),
+            Cell::new(size(self.memory_bytes)),
+            Cell::new(size(self.disk_free_bytes)),
+            Cell::new(size(self.read_bytes_per_s)),
+            Cell::new(size(self.written_bytes_per_s)),
+            Cell::new(size(self.received_bytes_per_s)),
+            Cell::new(size(self.sent_bytes_per_s)),
+            Cell::new(self.instances),
+            Cell::new(age(self.age_ms)),
+        ]
+    }
+
+    fn name(&self) -> String {
+        self.name.to_string()
+    }
+}
+
+impl Measured for ServantMetrics {
+    fn cpu_percent(&self) -> f64 {
+        self.cpu_percent
+    }
+
+    fn memory_bytes(&self) -> u64 {
+        self.memory_used_bytes
     }
 }
 

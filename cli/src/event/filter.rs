@@ -97,8 +97,8 @@ fn app_of(fact: &Fact) -> Option<&AppName> {
 fn servant_of(fact: &Fact) -> Option<ServantId> {
     match fact {
         Fact::Servant(event) => Some(event.servant()),
-        Fact::App(_)
-        | Fact::Version(_)
+        Fact::App(event) => event.servant(),
+        Fact::Version(_)
         | Fact::Release(_)
         | Fact::Config(_)
         | Fact::Instance(_)

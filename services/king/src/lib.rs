@@ -9,6 +9,7 @@
 pub mod args;
 pub mod signer;
 pub mod status;
+pub mod telemetry;
 pub mod lease;
 pub mod helm;
 pub mod throne;

@@ -4,6 +4,7 @@ use crate::http::Metrics;
 use crate::kingdom::Kingdom;
 use crate::past::{Past, PastItems, PastPage};
 use crate::status::Status;
+use crate::telemetry::{MetricsItems, Telemetry};
 use crate::writer::work::{PLAN_PREFIX, format_of, fresh_command_id, read_command};
 use bus::Bus;
 use bus::connect::SubscribeError;
@@ -40,6 +41,7 @@ pub struct Queries {
     metrics: Arc<Metrics>,
     status: Status,
     past: Past,
+    telemetry: Telemetry,
 }
 
 /// The items of a reply, with those that only the King itself knows.
@@ -51,6 +53,7 @@ pub enum KnownItems {
     Kings(Vec<KingPlace>),
     Plans(Vec<PlanItem>),
     Past(PastItems),
+    Metrics(MetricsItems),
 }
 
 /// A reply whose items have their own shape for each kind of query.
@@ -67,8 +70,15 @@ pub enum AnyReply {
 }
 
 impl Queries {
-    pub fn new(bus: Bus, kingdom: Kingdom, metrics: Arc<Metrics>, status: Status, past: Past) -> Self {
-        Self { bus, kingdom, metrics, status, past }
+    pub fn new(
+        bus: Bus,
+        kingdom: Kingdom,
+        metrics: Arc<Metrics>,
+        status: Status,
+        past: Past,
+        telemetry: Telemetry,
+    ) -> Self {
+        Self { bus, kingdom, metrics, status, past, telemetry }
     }
 
     /// Answers until it is told to stop.
@@ -108,6 +118,12 @@ impl Queries {
         } else if Past::knows(&kind) {
             let _place = places.acquire().await;
             of_past(self.past.answer(&kind, format, &message.payload).await)
+        } else if Telemetry::knows(&kind) {
+            let _place = places.acquire().await;
+            match self.telemetry.answer(&kind, format, &message.payload) {
+                Ok((items, next, event)) => AnyReply::Ok { event, items: KnownItems::Metrics(items), next },
+                Err(refusal) => AnyReply::Refused(refusal),
+            }
         } else {
             match read(format, &message.payload) {
                 Ok(question) => self.answer(&kind, &question, places).await,

@@ -20,6 +20,7 @@ use crate::past::{self, Past};
 use crate::queries::Queries;
 use crate::signer::{Signer, SignerError};
 use crate::status::{Identity, Status};
+use crate::telemetry::{Exposed, Telemetry};
 use crate::throne::{Parts as ThroneParts, Prepared};
 use crate::watch::{self, WatchError};
 use crate::writer::Ledger;
@@ -107,6 +108,7 @@ struct King {
     signer: Signer,
     past: Past,
     lane: Arc<Lane>,
+    telemetry: Telemetry,
     bus: Bus,
     log: Log,
     kingdom: Kingdom,
@@ -206,6 +208,8 @@ impl King {
         let status = Status::new(identity, kingdom.clone(), readiness.clone(), metrics.clone());
         let signer = Signer::open(&folder.join("audit.key"))?;
         let past = Past::new(kingdom.clone(), log.clone(), signer.clone());
+        let telemetry = Telemetry::new(kingdom.clone());
+        metrics.ask_too(Exposed(telemetry.clone()));
         let king = Self {
             id,
             queries: Queries::new(
@@ -214,10 +218,12 @@ impl King {
                 metrics.clone(),
                 status.clone(),
                 past.clone(),
+                telemetry.clone(),
             ),
             signer,
             past,
             lane,
+            telemetry,
             bus,
             log,
             kingdom,
@@ -265,6 +271,8 @@ impl King {
         let (parts, status, stop) = (self.throne(), self.status.clone(), self.shutdown.clone());
         tasks.spawn(self.queries.clone().run(stop.clone()));
         tasks.spawn_plain(self.past.clone().keep_index(stop.clone()));
+        let telemetry = self.telemetry.clone();
+        tasks.spawn_plain(telemetry.follow(self.bus.clone(), self.limits.clone(), stop.clone()));
         let (past, bus) = (self.past.clone(), self.bus.clone());
         tasks.spawn_plain(past::sign_now_and_then(past, bus, self.id, stop.clone()));
         tasks.spawn(helm::run(parts, status, lease, turn, follower, stop.clone()));

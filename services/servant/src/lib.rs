@@ -18,6 +18,8 @@ pub mod release;
 pub mod probe;
 pub mod memory;
 pub mod reports;
+pub mod app_events;
+pub mod telemetry;
 pub mod ship;
 pub mod run;
 

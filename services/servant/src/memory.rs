@@ -44,6 +44,7 @@ impl Row {
             | InstanceNews::Unhealthy(_)
             | InstanceNews::Failed(_)
             | InstanceNews::PortTaken(_)
+            | InstanceNews::Emitted(_)
             | InstanceNews::Stopped(_) => {}
         }
     }

@@ -3,22 +3,27 @@
 
 mod background;
 mod found;
+mod measured;
 mod perform;
 mod preparing;
 mod shell;
 
+use crate::app_events::place::Place;
+use crate::app_events::{Hub, relay};
 use crate::args::Args;
 use crate::memory::Memory;
 use crate::release::Preparer;
 use crate::reports::{Reports, Sender};
+use crate::telemetry::Telemetry;
 use crate::{host, keeper};
 use anyhow::{Context, Result};
 use bus::Bus;
-use events::report::PortRange;
+use events::report::{Emitted, PortRange};
 use events::{ServantId, ServantName};
 use service::Shutdown;
 use service::data::Folder;
 use std::path::PathBuf;
+use tokio::sync::mpsc;
 
 /// Everything that a servant needs to run.
 pub struct Servant {
@@ -28,6 +33,10 @@ pub struct Servant {
     memory: Memory,
     reports: Reports,
     preparer: Preparer,
+    telemetry: Telemetry,
+    hub: Hub,
+    /// Until it runs.
+    emitted: Option<mpsc::Receiver<Emitted>>,
     ports: PortRange,
     boot: String,
     steady_ms: u64,
@@ -70,6 +79,9 @@ impl Servant {
             boot: boot.clone(),
             path: args.path.clone(),
         };
+        let (hub, emitted) = Hub::new(place(&folder, servant));
+        let telemetry = Telemetry::start(&sender, folder.path().to_owned(), hub.clone())
+            .context("this host cannot be measured")?;
         let at_end = if args.stop_instances_on_exit { AtEnd::Stop } else { AtEnd::Leave };
         tracing::info!(name = %sender.name, id = %servant, domain = %sender.domain, data = %folder.path().display(), "servant");
         Ok(Self {
@@ -79,6 +91,9 @@ impl Servant {
             memory,
             reports,
             preparer,
+            telemetry,
+            hub,
+            emitted: Some(emitted),
             ports: args.ports,
             boot,
             steady_ms: args.steady_ms,
@@ -90,13 +105,17 @@ impl Servant {
     ///
     /// # Errors
     /// When the King refuses this servant, or the disk fails.
-    pub async fn run(self, shutdown: Shutdown) -> Result<()> {
+    pub async fn run(mut self, shutdown: Shutdown) -> Result<()> {
         self.sweep_builds().await?;
         let registration = background::Registration::new(&self.sender, self.ports, &self.boot);
         let beats = tokio::spawn(background::beat(self.bus.clone(), self.sender.clone()));
         let registering = tokio::spawn(background::register(registration, self.reports.clone()));
         let sending = tokio::spawn(self.reports.clone().send(self.bus.clone()));
-        let at_end = self.at_end;
+        let frames = self.telemetry.outgoing.clone();
+        let telling = tokio::spawn(frames.send(self.bus.clone(), self.sender.domain.clone()));
+        let emitted = self.emitted.take().expect("it is run once");
+        let keeping = tokio::spawn(relay::run(self.hub.clone(), emitted, self.reports.clone()));
+        let (hub, at_end) = (self.hub.clone(), self.at_end);
         let mut shell = shell::Shell::new(self);
         tokio::select! {
             found = shell.find() => found?,
@@ -110,6 +129,9 @@ impl Servant {
         };
         beats.abort();
         registering.abort();
+        telling.abort();
+        hub.end();
+        keeping.await.context("keeping events of apps broke off")?;
         shell.drain().await;
         sending.abort();
         result
@@ -126,6 +148,13 @@ impl Servant {
     fn instances(&self) -> PathBuf {
         self.folder.join("instances")
     }
+}
+
+/// Where apps tell of events. Without a place for that, everything else goes on.
+fn place(folder: &Folder, servant: ServantId) -> Option<Place> {
+    Place::open(folder.path(), servant)
+        .inspect_err(|error| tracing::error!(%error, "apps cannot tell of events here"))
+        .ok()
 }
 
 fn name(args: &Args) -> Result<ServantName> {

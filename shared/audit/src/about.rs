@@ -32,7 +32,7 @@ impl Owners {
     /// Notes the next event and says whom it concerns.
     pub fn note(&mut self, event: &Event) -> About {
         match &event.fact {
-            Fact::App(fact) => About { app: Some(fact.app().clone()), servant: None },
+            Fact::App(fact) => About { app: Some(fact.app().clone()), servant: fact.servant() },
             Fact::Version(fact) => About { app: Some(fact.app().clone()), servant: None },
             Fact::Release(fact) => About { app: Some(fact.app().clone()), servant: None },
             Fact::Config(fact) => About { app: fact.scope().cloned(), servant: None },

@@ -12,7 +12,7 @@ use crate::views::VIEWS_STREAM;
 use async_nats::jetstream::ErrorCode;
 use events::subject::{
     ARTIFACTS_BUCKET, EVENTS_STREAM, EVENTS_SUBJECTS, INBOX_STREAM, INBOX_SUBJECTS, LEASE_BUCKET, LOG_STREAM,
-    LOG_SUBJECT, LOGS_STREAM, LOGS_SUBJECTS, VIEWS_BUCKET,
+    LOG_SUBJECT, LOGS_STREAM, LOGS_SUBJECTS, METRICS_STREAM, METRICS_SUBJECTS, VIEWS_BUCKET,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -34,6 +34,10 @@ pub const EVENTS_BYTES: u64 = GIB;
 pub const LOGS_BYTES: u64 = GIB;
 /// How long the output of instances is kept.
 pub const LOGS_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Most bytes of telemetry, in the server's memory; the oldest go first.
+pub const METRICS_BYTES: u64 = 64 * 1024 * 1024;
+/// How long telemetry is kept: a King that starts reads it all.
+pub const METRICS_AGE: Duration = Duration::from_secs(10 * 60);
 /// The server must take messages of this size.
 pub const PAYLOAD_BYTES: usize = 1024 * 1024;
 /// How long the server knows a message id: as short as it allows where sequences fence, so that it costs no memory.
@@ -327,6 +331,7 @@ fn streams(limits: &Limits) -> Vec<Wanted> {
 fn buckets(limits: &Limits) -> Vec<Wanted> {
     vec![
         lease(limits),
+        metrics(limits),
         stream(
             VIEWS_STREAM,
             limits,
@@ -367,6 +372,28 @@ fn lease(limits: &Limits) -> Wanted {
             "duplicate_window": nanos(SHORT_WINDOW),
         }),
     )
+}
+
+/// In memory: a frame a second from each servant must not keep the disk of the log busy, and a lost one is no harm.
+fn metrics(limits: &Limits) -> Wanted {
+    stream(
+        METRICS_STREAM,
+        limits,
+        &json!({
+            "subjects": [METRICS_SUBJECTS],
+            "storage": "memory",
+            "discard": "old",
+            "max_bytes": METRICS_BYTES,
+            "max_age": nanos(METRICS_AGE),
+            "max_msg_size": events::limits::MESSAGE_BYTES + HEADER_BYTES,
+            "duplicate_window": nanos(SHORT_WINDOW),
+        }),
+    )
+}
+
+/// Makes the stream of telemetry anew when it is gone.
+pub(crate) async fn renew_metrics(bus: &Bus, limits: &Limits) -> Result<(), ProvisionError> {
+    find_or_make(bus, &metrics(limits)).await.map(|_| ())
 }
 
 /// Makes the bucket of the lease anew when it is gone.

@@ -11,6 +11,7 @@ use crate::{headers, retry, stream};
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull};
 use async_nats::{HeaderMap, Subject};
 use bytes::Bytes;
+use events::Timestamp;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use std::fmt;
@@ -55,6 +56,8 @@ pub struct Entry {
     pub payload: Bytes,
     /// How many more the server had when it sent this one; 0 tells a starting reader that it has caught up.
     pub pending: u64,
+    /// When the server stored it, by its clock.
+    pub stored_at: Timestamp,
     subject: Subject,
     headers: Option<HeaderMap>,
 }
@@ -190,6 +193,7 @@ impl Tail {
             return Ok(None);
         };
         let (sequence, count, pending) = (info.stream_sequence, info.consumer_sequence, info.pending);
+        let stored_ms = u64::try_from(info.published.unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
         match self.cursor.take(sequence, count) {
             Taken::Deliver => {}
             Taken::Skip => return Ok(None),
@@ -208,6 +212,7 @@ impl Tail {
             sequence,
             payload: message.payload,
             pending,
+            stored_at: Timestamp(stored_ms),
             subject: message.subject,
             headers: message.headers,
         }))

@@ -11,7 +11,7 @@ pub mod alert;
 pub mod king;
 
 pub use alert::{AlertEvent, MailFailed, MailPlanned, MailSent};
-pub use app::{AppCreated, AppDeployed, AppEvent, AppPushed, AppRemoved, AppScaled, AppSettled};
+pub use app::{AppCreated, AppDeployed, AppEmitted, AppEvent, AppPushed, AppRemoved, AppScaled, AppSettled};
 pub use command::{CommandAccepted, CommandEvent, CommandRefused};
 pub use config::{ConfigEvent, ConfigSet, ConfigUnset};
 pub use instance::{

@@ -2,7 +2,7 @@
 //!
 //! A newcomer reads it in this order: [`name`] and [`id`] (what things are called), [`subject`] (where messages
 //! go), [`command`], [`report`] and [`event`] (what is said, a file per noun), [`commit`] (how events are stored),
-//! [`view`] and [`query`] (what is read), [`wire`] (bytes). It does no I/O, reads no clock and decides nothing:
+//! [`view`] and [`query`] (what is read), [`metric`] (telemetry), [`wire`] (bytes). It does no I/O, reads no clock and decides nothing:
 //! the law is in `realm`.
 
 pub mod limits;
@@ -24,6 +24,8 @@ pub mod plan;
 pub mod explain;
 pub mod peer;
 pub mod log;
+pub mod metric;
+pub mod fields;
 pub mod notice;
 pub mod wire;
 
@@ -32,10 +34,11 @@ pub use checkpoint::{Checkpoint, Mark};
 pub use command::{Command, CommandKind, Order};
 pub use commit::{Commit, KindFinder};
 pub use event::{Cause, Event, Fact};
+pub use fields::Fields;
 pub use id::{Actor, CommandId, CommitHash, Digest, InstanceId, KingId, KingKey, ServantId, Signature};
 pub use kinds::Kinded;
 pub use manifest::Manifest;
-pub use name::{AppName, DomainName, KingName, PortName, ProcessName, ServantName};
+pub use name::{AppName, DomainName, EventName, KingName, PortName, ProcessName, SeriesName, ServantName};
 pub use notice::Notice;
 pub use report::{News, Report, ReportBatch, ReportId};
 pub use time::Timestamp;

@@ -84,3 +84,37 @@ pub const LEASE_MS: std::ops::RangeInclusive<u64> = 50..=60_000;
 /// How long after an election no servant is declared lost, in milliseconds of the log's own time: what was said while no
 /// King listened may be overtaken, and whoever lives has said so by then.
 pub const ELECTION_GRACE_MS: u64 = 5_000;
+/// Most instances in one telemetry frame.
+pub const INSTANCES_PER_FRAME: usize = 5_000;
+/// Most network interfaces that a telemetry frame tells of one by one.
+pub const INTERFACES: usize = 16;
+/// Most processors that a telemetry frame tells of one by one.
+pub const CORES: usize = 1024;
+/// Most processes in each list of those that take the most.
+pub const TOP_PROCESSES: usize = 10;
+/// Most gauges and counters that one instance may keep.
+pub const SERIES_PER_INSTANCE: usize = 64;
+/// Most gauges and counters in one telemetry frame.
+pub const SERIES_PER_FRAME: usize = 2_000;
+/// Longest line by which an app tells of something, in bytes.
+pub const APP_LINE_BYTES: usize = 8 * 1024;
+/// Most fields of an event of an app, at its top level.
+pub const FIELDS: usize = 32;
+/// Longest name of a field, in bytes.
+pub const FIELD_NAME_BYTES: usize = 64;
+/// Most bytes of the fields of an event of an app, as JSON.
+pub const FIELDS_BYTES: usize = 4 * 1024;
+/// How deep fields may be nested.
+pub const FIELDS_DEPTH: usize = 4;
+/// Most tags of a gauge or counter.
+pub const TAGS: usize = 8;
+/// Longest value of a tag, in bytes.
+pub const TAG_BYTES: usize = 64;
+/// Events that one instance may tell of: each second for long, and at once. Each stands in the log for ever.
+pub const APP_EVENTS: (u64, u64) = (10, 100);
+/// The same for all instances of a servant together.
+pub const APP_EVENTS_OF_SERVANT: (u64, u64) = (100, 1_000);
+/// Lines of any kind that are looked at of one instance: each second for long, and at once.
+pub const APP_LINES: (u64, u64) = (2_000, 4_000);
+/// Most connections of one instance by which lines come.
+pub const APP_CONNECTIONS: usize = 16;

@@ -111,6 +111,10 @@ names! {
     PortName = "port";
     /// The name of a King among the Kings of a kingdom.
     KingName = "king";
+    /// The name of an event that an app tells of, such as `order-placed`.
+    EventName = "event";
+    /// The name of a gauge, a counter or one of their tags.
+    SeriesName = "series";
 }
 
 impl ProcessName {

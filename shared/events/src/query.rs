@@ -1,5 +1,9 @@
 //! Queries and their replies: reads that every King answers from its state.
 
+pub mod metrics;
+
+pub use metrics::{InstanceMetrics, MetricsQuestion, ServantMetrics};
+
 use crate::{
     Actor, AppName, CommandId, CommitHash, DomainName, Event, EventNumber, InstanceId, KingKey, Outcome,
     PortName, ProcessName, ServantId, ServantName, Timestamp,
@@ -29,6 +33,8 @@ pub const KINDS: &[&str] = &[
     "audit.key",
     "audit.checkpoint",
     "king.ls",
+    "servant.metrics",
+    "instance.metrics",
 ];
 
 /// A question. An empty payload asks for everything.

@@ -19,6 +19,10 @@ pub const INBOX_SUBJECTS: &str = "king.queue.>";
 pub const LOGS_STREAM: &str = "KING_LOGS";
 /// The subjects of [`LOGS_STREAM`].
 pub const LOGS_SUBJECTS: &str = "king.log.>";
+/// The stream of telemetry frames.
+pub const METRICS_STREAM: &str = "KING_METRICS";
+/// The subjects of [`METRICS_STREAM`].
+pub const METRICS_SUBJECTS: &str = "king.metric.*";
 /// The key-value bucket of projections.
 pub const VIEWS_BUCKET: &str = "KING_VIEWS";
 /// The key-value bucket that says which King writes, or tries first to.
@@ -183,6 +187,11 @@ pub fn parse_log(subject: &str) -> Option<(DomainName, AppName, InstanceId, Outp
         _ => return None,
     };
     tokens.next().is_none().then_some((domain, app, instance, output))
+}
+
+/// Where the telemetry frames of a domain's servants go: `king.metric.<domain>`.
+pub fn metric(domain: &DomainName) -> String {
+    format!("king.metric.{domain}")
 }
 
 /// The last token of a servant's own subject (`king.up.…`, `king.beat.…`), if it is a name.

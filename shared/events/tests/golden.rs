@@ -111,12 +111,35 @@ fn every_command_reads_and_writes_as_it_was_queued() {
 }
 
 #[test]
+fn a_frame_of_telemetry_reads_and_writes_as_it_was_published() {
+    let frame = samples::frame();
+    assert_eq!(events::metric::Frame::decode(&wire::encode(&frame)).unwrap(), frame);
+    compare(&format!("frame.{}", events::metric::SCHEMA), &frame);
+}
+
+#[test]
+fn a_frame_of_another_shape_is_told_from_one_that_is_damaged() {
+    use events::metric::{Frame, FrameError};
+    let mut frame = samples::frame();
+    frame.schema = 2;
+    let error = Frame::decode(&wire::encode(&frame)).unwrap_err();
+    assert!(matches!(error, FrameError::Schema { found: 2 }), "{error:?}");
+    let mut frame = samples::frame();
+    frame.instances.cpu.push(1);
+    let error = Frame::decode(&wire::encode(&frame)).unwrap_err();
+    assert!(matches!(error, FrameError::Uneven), "{error:?}");
+    let error = Frame::decode(b"nothing").unwrap_err();
+    assert!(matches!(error, FrameError::Unreadable(_)), "{error:?}");
+}
+
+#[test]
 fn no_golden_file_is_left_without_its_shape() {
     let events =
         Fact::kinds().chain(Fact::old_kinds()).map(|(kind, schema)| format!("event.{kind}.{schema}.hex"));
     let reports = events::News::kinds().map(|(kind, schema)| format!("report.{kind}.{schema}.hex"));
     let orders = Order::kinds().map(|(kind, schema)| format!("command.{kind}.{schema}.json"));
-    let known: BTreeSet<String> = events.chain(reports).chain(orders).collect();
+    let frames = [format!("frame.{}.hex", events::metric::SCHEMA)];
+    let known: BTreeSet<String> = events.chain(reports).chain(orders).chain(frames).collect();
     let found =
         std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     assert_eq!(found.collect::<BTreeSet<_>>(), known);

@@ -30,7 +30,8 @@ pub fn touched(before: &State, event: &Event, keys: &mut BTreeSet<ViewKey>) {
             | AppEvent::Pushed(_)
             | AppEvent::Deployed(_)
             | AppEvent::Scaled(_)
-            | AppEvent::Settled(_),
+            | AppEvent::Settled(_)
+            | AppEvent::Emitted(_),
         )
         | Fact::Version(_)
         | Fact::Release(_)

@@ -281,7 +281,11 @@ fn touch(state: &State, fact: &Fact, touched: &mut BTreeSet<AppName>) {
         Fact::Instance(event) => touch_instance(state, event, touched),
         Fact::Servant(event) => touch_servant(state, event, touched),
         Fact::App(
-            AppEvent::Created(_) | AppEvent::Pushed(_) | AppEvent::Settled(_) | AppEvent::Removed(_),
+            AppEvent::Created(_)
+            | AppEvent::Pushed(_)
+            | AppEvent::Settled(_)
+            | AppEvent::Removed(_)
+            | AppEvent::Emitted(_),
         )
         | Fact::Version(_)
         | Fact::Release(_)

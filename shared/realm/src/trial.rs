@@ -229,6 +229,7 @@ fn touch_app(state: &State, event: &AppEvent, touched: &mut Touched) {
         | AppEvent::Pushed(_)
         | AppEvent::Deployed(_)
         | AppEvent::Scaled(_)
-        | AppEvent::Settled(_) => {}
+        | AppEvent::Settled(_)
+        | AppEvent::Emitted(_) => {}
     }
 }

@@ -1,11 +1,13 @@
 //! The King's numbers for Prometheus: one value each, in a registry of their own, bumped where things happen.
 //!
-//! Names are `king_*` with the unit last. Labels hold only values from closed sets, so that their number is bounded.
+//! Names are `king_*` with the unit last. Labels hold only values from closed sets, so that their number is bounded;
+//! what telemetry tells of servants and instances is bounded by their number, in [`crate::telemetry`].
 
 use axum::http::{Method, StatusCode};
 use events::query::KingRole;
-use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -13,7 +15,9 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 
 /// A number that is set to what is.
 pub type Level = Gauge<u64, AtomicU64>;
@@ -77,7 +81,18 @@ pub struct Metrics {
     pub sse_events: Counter,
     published_lag: Level,
     requests: Family<RequestLabels, Counter>,
+    beside: Beside,
     registry: Registry,
+}
+
+/// Numbers that are asked for when somebody looks, once there is who can tell them.
+#[derive(Clone, Debug, Default)]
+struct Beside(Arc<OnceLock<Box<dyn Collector>>>);
+
+impl Collector for Beside {
+    fn encode(&self, encoder: DescriptorEncoder) -> fmt::Result {
+        self.0.get().map_or(Ok(()), |collector| collector.encode(encoder))
+    }
 }
 
 impl Default for Metrics {
@@ -98,6 +113,8 @@ impl Metrics {
         let role = |role: KingRole| (role, by_role.get_or_create_owned(&RoleLabel { role: role.as_str() }));
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         book.keep_once("build", "The build that runs", build);
+        let beside = Beside::default();
+        book.0.register_collector(Box::new(beside.clone()));
         Self {
             commands_accepted: outcome("accepted"),
             commands_refused: outcome("refused"),
@@ -162,8 +179,14 @@ impl Metrics {
                 Level::default(),
             ),
             requests: book.keep("http_requests", "HTTP requests answered", Family::default()),
+            beside,
             registry: book.0,
         }
+    }
+
+    /// From now on these are asked too. A second one is passed over.
+    pub fn ask_too(&self, collector: impl Collector) {
+        self.beside.0.get_or_init(|| Box::new(collector));
     }
 
     /// What this King does from now on.

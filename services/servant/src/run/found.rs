@@ -31,6 +31,7 @@ impl Shell {
         }
         // All at once: what is to be reported of them is made durable together.
         self.steps(inputs).await?;
+        self.hub.sweep();
         if let Some(stored) = self.memory.assignment().cloned() {
             self.assigned(stored).await?;
         }

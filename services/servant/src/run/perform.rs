@@ -1,6 +1,7 @@
 //! Doing what the reconciler asks: starts at once, then reports, durably, then everything else.
 
 use super::shell::Shell;
+use crate::app_events::{SOCKET_VARIABLE, STREAM_VARIABLE};
 use crate::holder::words::{StartOrder, Told};
 use crate::keeper::InstanceFolder;
 use crate::probe;
@@ -109,6 +110,12 @@ impl Shell {
         let mut environment = base_environment(&tree, &self.preparer.path);
         environment.extend(spec.environment());
         environment.insert("KING_SERVANT".to_owned(), self.name.to_string());
+        if let Some(paths) = self.hub.open(spec.instance) {
+            let sockets = [(SOCKET_VARIABLE, &paths.datagram), (STREAM_VARIABLE, &paths.stream)];
+            environment.extend(
+                sockets.map(|(variable, path)| (variable.to_owned(), path.to_string_lossy().into_owned())),
+            );
+        }
         let arguments = spec.how.command.argv();
         let order = StartOrder { arguments, environment, directory: tree, ..StartOrder::default() };
         self.keeper.start(&folder, order)

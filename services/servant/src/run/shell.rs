@@ -2,6 +2,7 @@
 
 use super::preparing::{Prepared, Preparing};
 use super::{AtEnd, Servant};
+use crate::app_events::Hub;
 use crate::holder::words::{Exit, Said, StartFailure, State, Told};
 use crate::keeper::{Heard, HeardWhat, Keeper};
 use crate::memory::{Memory, Standing};
@@ -10,6 +11,7 @@ use crate::release::{self, Preparer};
 use crate::reports::Reports;
 use crate::ship::Shipping;
 use crate::spec::specs;
+use crate::telemetry::Telemetry;
 use anyhow::Result;
 use bus::Bus;
 use bus::outbox::OutboxError;
@@ -45,6 +47,8 @@ pub struct Shell {
     pub(super) memory: Memory,
     pub(super) reports: Reports,
     pub(super) preparer: Preparer,
+    pub(super) telemetry: Telemetry,
+    pub(super) hub: Hub,
     pub(super) instances: PathBuf,
     at_end: AtEnd,
     reconciler: Reconciler,
@@ -79,6 +83,8 @@ impl Shell {
             memory: servant.memory,
             reports: servant.reports,
             preparer: servant.preparer,
+            telemetry: servant.telemetry,
+            hub: servant.hub,
             instances,
             at_end: servant.at_end,
             reconciler: Reconciler::new(Settings { steady_ms: servant.steady_ms }),
@@ -369,6 +375,7 @@ impl Shell {
     pub(super) async fn steps(&mut self, mut inputs: VecDeque<Input>) -> Result<()> {
         while !inputs.is_empty() {
             let now = self.now();
+            inputs.iter().for_each(|input| self.measure(input));
             let actions = inputs.drain(..).flat_map(|input| self.reconciler.step(now, input)).collect();
             self.perform(actions, &mut inputs).await?;
         }

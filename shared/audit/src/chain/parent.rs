@@ -52,7 +52,9 @@ pub(super) fn keys(event: &Event) -> Vec<Key> {
         Fact::App(fact) => match fact {
             AppEvent::Deployed(_) | AppEvent::Scaled(_) => vec![Key::Wish(fact.app().clone())],
             AppEvent::Removed(_) => vec![Key::Removed(fact.app().clone())],
-            AppEvent::Created(_) | AppEvent::Pushed(_) | AppEvent::Settled(_) => Vec::new(),
+            AppEvent::Created(_) | AppEvent::Pushed(_) | AppEvent::Settled(_) | AppEvent::Emitted(_) => {
+                Vec::new()
+            }
         },
         Fact::Instance(fact) => keys_of_instance(fact),
         Fact::Servant(fact) => match fact {
@@ -134,7 +136,8 @@ fn parent_by_fact(fact: &Fact) -> Parent {
             | AppEvent::Pushed(_)
             | AppEvent::Deployed(_)
             | AppEvent::Scaled(_)
-            | AppEvent::Removed(_) => Parent::None,
+            | AppEvent::Removed(_)
+            | AppEvent::Emitted(_) => Parent::None,
         },
         Fact::Version(_)
         | Fact::Release(_)

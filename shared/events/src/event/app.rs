@@ -2,7 +2,8 @@
 
 use crate::command::{RefChange, app::Bundle};
 use crate::kinds::noun;
-use crate::{AppName, ProcessName};
+use crate::report::instance::is_zero;
+use crate::{AppName, EventName, Fields, InstanceId, ProcessName, ServantId, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -15,6 +16,7 @@ noun! {
         Scaled(AppScaled) = "scaled" @ 1,
         Settled(AppSettled) = "settled" @ 1,
         Removed(AppRemoved) = "removed" @ 1,
+        Emitted(AppEmitted) = "emitted" @ 1,
     }
 }
 
@@ -28,6 +30,22 @@ impl AppEvent {
             Self::Scaled(event) => &event.app,
             Self::Settled(event) => &event.app,
             Self::Removed(event) => &event.app,
+            Self::Emitted(event) => &event.app,
+        }
+    }
+}
+
+impl AppEvent {
+    /// The servant that it happened on, where it did on one.
+    pub fn servant(&self) -> Option<ServantId> {
+        match self {
+            Self::Emitted(event) => Some(event.servant),
+            Self::Created(_)
+            | Self::Pushed(_)
+            | Self::Deployed(_)
+            | Self::Scaled(_)
+            | Self::Settled(_)
+            | Self::Removed(_) => None,
         }
     }
 }
@@ -73,4 +91,21 @@ pub struct AppSettled {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AppRemoved {
     pub app: AppName,
+}
+
+/// One of its instances told of an event of its own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AppEmitted {
+    pub app: AppName,
+    pub process: ProcessName,
+    pub instance: InstanceId,
+    pub servant: ServantId,
+    /// What happened, in the app's own words.
+    pub name: EventName,
+    pub fields: Fields,
+    /// When the servant took it, by the clock of its host.
+    pub emitted_at: Timestamp,
+    /// Events of this instance that were dropped since the one before, because they came too fast or found no room.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub dropped: u64,
 }

@@ -1,7 +1,7 @@
 //! Reports about instances, by the servant that runs them.
 
-use crate::InstanceId;
 use crate::kinds::noun;
+use crate::{EventName, Fields, InstanceId};
 use serde::{Deserialize, Serialize};
 
 noun! {
@@ -16,6 +16,7 @@ noun! {
         Failed(Failed) = "failed" @ 1,
         PortTaken(PortTaken) = "port-taken" @ 1,
         Stopped(Stopped) = "stopped" @ 1,
+        Emitted(Emitted) = "emitted" @ 1,
     }
 }
 
@@ -32,6 +33,7 @@ impl InstanceNews {
             Self::Failed(news) => news.instance,
             Self::PortTaken(news) => news.instance,
             Self::Stopped(news) => news.instance,
+            Self::Emitted(news) => news.instance,
         }
     }
 }
@@ -122,4 +124,20 @@ pub struct PortTaken {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Stopped {
     pub instance: InstanceId,
+}
+
+/// It told of an event of its app.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Emitted {
+    pub instance: InstanceId,
+    pub name: EventName,
+    pub fields: Fields,
+    /// Events of this instance that were dropped since the one before, because they came too fast or found no room.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub dropped: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+pub(crate) fn is_zero(number: &u64) -> bool {
+    *number == 0
 }

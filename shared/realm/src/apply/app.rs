@@ -30,6 +30,8 @@ pub(super) fn apply(state: &mut State, event: &Event, fact: &AppEvent) {
             state.unsettled.remove(&fact.app);
         }
         AppEvent::Removed(fact) => remove(state, event, &fact.app),
+        // What an app tells is kept by the log alone.
+        AppEvent::Emitted(_) => {}
     }
 }
 

@@ -7,13 +7,13 @@ use super::refuse::refusal;
 use crate::schedule::free_ports;
 use crate::state::{Instance, State};
 use events::event::{
-    Exit, InstanceBecameHealthy, InstanceBecameUnhealthy, InstanceCrashLooped, InstanceCrashed,
+    AppEmitted, Exit, InstanceBecameHealthy, InstanceBecameUnhealthy, InstanceCrashLooped, InstanceCrashed,
     InstanceEvent, InstanceFailed, InstanceFinished, InstanceHalted, InstancePortsReplaced, InstanceStarted,
     InstanceSteadied, InstanceStopped,
 };
 use events::limits::TEXT_BYTES;
 use events::query::InstancePhase;
-use events::report::{Exited, InstanceNews, PortTaken, Stage};
+use events::report::{Emitted, Exited, InstanceNews, PortTaken, Stage};
 use events::{Fact, InstanceId, Refusal, RefusalCode, Report, ServantId};
 
 pub(super) fn hear(state: &State, report: &Report, news: &InstanceNews) -> Result<Hearing, Refusal> {
@@ -22,6 +22,9 @@ pub(super) fn hear(state: &State, report: &Report, news: &InstanceNews) -> Resul
     let Some(instance) = state.instances.get(&id) else { return Ok(Hearing::Redundant) };
     if instance.servant != ServantId(report.id.sender) {
         return Ok(Hearing::Redundant);
+    }
+    if let InstanceNews::Emitted(news) = news {
+        return emitted(report, instance, news);
     }
     if instance.is_retired() {
         return Ok(match news {
@@ -33,7 +36,8 @@ pub(super) fn hear(state: &State, report: &Report, news: &InstanceNews) -> Resul
             | InstanceNews::Looping(_)
             | InstanceNews::Steady(_)
             | InstanceNews::Failed(_)
-            | InstanceNews::PortTaken(_) => Hearing::Redundant,
+            | InstanceNews::PortTaken(_)
+            | InstanceNews::Emitted(_) => Hearing::Redundant,
         });
     }
     Ok(live(state, id, instance, news))
@@ -63,7 +67,26 @@ fn live(state: &State, id: InstanceId, instance: &Instance, news: &InstanceNews)
         // Assigned and yet stopped: the servant ends with all that it runs. What is done stays done.
         InstanceNews::Stopped(_) if instance.is_finished() || instance.is_halted() => Hearing::Redundant,
         InstanceNews::Stopped(_) => fact(InstanceHalted { instance: id }).into(),
+        InstanceNews::Emitted(_) => Hearing::Redundant,
     }
+}
+
+/// What an app tells of itself is true whatever becomes of its instance.
+fn emitted(report: &Report, instance: &Instance, news: &Emitted) -> Result<Hearing, Refusal> {
+    news.fields.check().map_err(|error| {
+        refusal(RefusalCode::Invalid, "fields", error.to_string(), "send fewer or smaller ones")
+    })?;
+    let fact = AppEmitted {
+        app: instance.app.clone(),
+        process: instance.process.clone(),
+        instance: news.instance,
+        servant: instance.servant,
+        name: news.name.clone(),
+        fields: news.fields.clone(),
+        emitted_at: report.at,
+        dropped: news.dropped,
+    };
+    Ok(Fact::App(fact.into()).into())
 }
 
 fn exited(id: InstanceId, news: &Exited) -> Hearing {
@@ -119,7 +142,8 @@ fn check_text(news: &InstanceNews) -> Result<(), Refusal> {
         | InstanceNews::Looping(_)
         | InstanceNews::Steady(_)
         | InstanceNews::PortTaken(_)
-        | InstanceNews::Stopped(_) => 0,
+        | InstanceNews::Stopped(_)
+        | InstanceNews::Emitted(_) => 0,
     };
     if length > TEXT_BYTES {
         let rule = format!("is {length} bytes long; at most {TEXT_BYTES}");

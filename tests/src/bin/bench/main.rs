@@ -23,6 +23,7 @@ mod crowd;
 mod memory;
 mod moments;
 mod failover;
+mod telemetry;
 
 use bare::Limit;
 use row::Row;
@@ -47,6 +48,7 @@ const NAMES: [&str; 14] = [
     "failover_kill",
     "failover_with_leader",
     "transfer",
+    "telemetry_cost_200",
 ];
 
 async fn measure(name: &str) -> anyhow::Result<Vec<Row>> {
@@ -65,6 +67,7 @@ async fn measure(name: &str) -> anyhow::Result<Vec<Row>> {
         "failover_kill" => failover::killed().await,
         "failover_with_leader" => failover::killed_with_leader().await,
         "transfer" => failover::transferred().await,
+        "telemetry_cost_200" => telemetry::measure().await,
         unknown => anyhow::bail!("there is no benchmark {unknown:?}; there are: {}", NAMES.join(", ")),
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! - An app's events are those of the nouns app, version, release and config (its own scope) that name it, and those of
 //!   its instances. Events of commands, alerts and Kings belong to no app.
-//! - A servant's events are those of the noun servant with its id, and those of the instances placed on it. A name is
+//! - A servant's events are those of the noun servant with its id, those of the instances placed on it,
+//!   and what apps told of on it. A name is
 //!   taken as the servant that holds it when the stream begins; an id may be of one that is gone.
 //!
 //! An instance event names only the instance. Its app and servant are those of its placing, which never change: taken
@@ -111,7 +112,7 @@ impl Filter {
         feed: &Feed,
     ) -> Result<(Option<AppName>, Option<ServantId>), FeedError> {
         Ok(match fact {
-            Fact::App(event) => (Some(event.app().clone()), None),
+            Fact::App(event) => (Some(event.app().clone()), event.servant()),
             Fact::Version(event) => (Some(event.app().clone()), None),
             Fact::Release(event) => (Some(event.app().clone()), None),
             Fact::Config(event) => (event.scope().cloned(), None),

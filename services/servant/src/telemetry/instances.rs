@@ -1,0 +1,181 @@
+//! What each instance uses: by its control group where it has one, by its processes elsewhere.
+
+use super::census::Links;
+use super::cgroup::Group;
+use super::proc::{Buffer, narrow, ticks_per_second};
+use super::roster::Watched;
+use super::tree::{Allowance, Tree, TreeFigures};
+use events::InstanceId;
+use events::metric::InstanceFigures;
+use std::collections::{BTreeMap, HashMap};
+
+/// The descriptors of an instance are counted once in so many seconds.
+const DESCRIPTORS_EVERY: usize = 5;
+/// Most processes of one instance whose descriptors are counted.
+const DESCRIPTORS_OF: usize = 16;
+
+/// The meters of all instances.
+#[derive(Default)]
+pub struct InstanceMeters {
+    meters: BTreeMap<InstanceId, Meter>,
+    turn: usize,
+}
+
+/// When something is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Span {
+    /// When the sample before was taken, in clock ticks since boot.
+    pub since_ticks: u64,
+    pub elapsed_us: u64,
+    /// Processor threads of the host: nobody can use more.
+    pub cpus: u32,
+}
+
+struct Meter {
+    tree: Tree,
+    group: Option<Group>,
+    group_used_us: Option<u64>,
+    /// What was used and is more than can have been within one sample: it is told in the next ones.
+    owed_us: u64,
+    descriptors: u32,
+}
+
+impl InstanceMeters {
+    /// Measures all that are on the roster.
+    pub fn sample(
+        &mut self,
+        roster: &BTreeMap<InstanceId, Watched>,
+        span: Span,
+        most_files: usize,
+        buffer: &mut Buffer,
+    ) -> Vec<InstanceFigures> {
+        self.meters
+            .retain(|id, meter| roster.get(id).is_some_and(|watched| watched.pid == Some(meter.tree.main())));
+        let mut allowance = self.allowance(most_files);
+        self.turn = self.turn.wrapping_add(1);
+        let mut all = Vec::with_capacity(roster.len());
+        for (place, (&instance, watched)) in roster.iter().enumerate() {
+            let mut figures = blank(instance, watched.restarts);
+            if let Some(pid) = watched.pid {
+                let meter =
+                    self.meters.entry(instance).or_insert_with(|| Meter::new(pid, instance, &mut allowance));
+                let used = meter.sample(&span, &mut allowance, buffer);
+                if meter.descriptors == 0 || (place + self.turn).is_multiple_of(DESCRIPTORS_EVERY) {
+                    meter.descriptors = meter.tree.pids().take(DESCRIPTORS_OF).map(descriptors).sum();
+                }
+                meter.tell(&used, &span, &mut figures);
+            }
+            all.push(figures);
+        }
+        all
+    }
+
+    /// Takes in what a census has found.
+    pub fn extend(&mut self, links: &Links, most_files: usize) {
+        let mut allowance = self.allowance(most_files);
+        self.meters.values_mut().for_each(|meter| meter.tree.extend(links, &mut allowance));
+    }
+
+    /// Which process belongs to which instance.
+    pub fn owners(&self) -> HashMap<u32, InstanceId> {
+        self.meters.iter().flat_map(|(&id, meter)| meter.tree.pids().map(move |pid| (pid, id))).collect()
+    }
+
+    fn allowance(&self, most_files: usize) -> Allowance {
+        let open: usize = self.meters.values().map(|meter| meter.tree.files()).sum();
+        Allowance(most_files.saturating_sub(open))
+    }
+}
+
+impl Meter {
+    fn new(pid: u32, instance: InstanceId, allowance: &mut Allowance) -> Self {
+        let tree = Tree::new(pid, allowance);
+        Self { tree, group: Group::of(pid, instance), group_used_us: None, owed_us: 0, descriptors: 0 }
+    }
+
+    /// What its processes use, and the processor time since before in microseconds.
+    fn sample(&mut self, span: &Span, allowance: &mut Allowance, buffer: &mut Buffer) -> Used {
+        let tree = self.tree.sample(span.since_ticks, allowance, buffer);
+        let of_group = self.group.as_ref().and_then(|group| group.used_us(buffer));
+        let us = match of_group {
+            Some(now) => now.saturating_sub(self.group_used_us.replace(now).unwrap_or(now)),
+            None => tree.ticks * 1_000_000 / ticks_per_second(),
+        };
+        Used { tree, us }
+    }
+
+    fn tell(&mut self, used: &Used, span: &Span, figures: &mut InstanceFigures) {
+        let most = span.elapsed_us.saturating_mul(u64::from(span.cpus));
+        let owed = self.owed_us + used.us;
+        let told = owed.min(most);
+        self.owed_us = owed - told;
+        figures.cpu = narrow((told * 1000).checked_div(span.elapsed_us).unwrap_or_default());
+        figures.memory_kib = narrow(used.tree.memory_kib);
+        figures.processes = used.tree.processes;
+        figures.threads = used.tree.threads;
+        figures.descriptors = self.descriptors;
+    }
+}
+
+struct Used {
+    tree: TreeFigures,
+    us: u64,
+}
+
+fn blank(instance: InstanceId, restarts: u32) -> InstanceFigures {
+    let (cpu, memory_kib, descriptors, processes, threads, lost) = (0, 0, 0, 0, 0, 0);
+    InstanceFigures { instance, cpu, memory_kib, descriptors, processes, threads, restarts, lost }
+}
+
+/// How many descriptors a process has: the size of its folder since Linux 6.2, counted one by one before.
+fn descriptors(pid: u32) -> u32 {
+    let folder = format!("/proc/{pid}/fd");
+    let size = std::fs::metadata(&folder).map_or(0, |metadata| metadata.len());
+    if size > 0 {
+        return narrow(size);
+    }
+    std::fs::read_dir(folder).map_or(0, |entries| u32::try_from(entries.count()).unwrap_or(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    #[test]
+    fn descriptors_of_this_process_are_counted() {
+        let before = descriptors(std::process::id());
+        let files: Vec<_> = (0..50).map(|_| std::fs::File::open("/proc/self/stat").unwrap()).collect();
+        let after = descriptors(std::process::id());
+        // Other tests of this process open and close files too.
+        assert!(before > 0 && after >= before + 25, "{before}, with {} more {after}", files.len());
+    }
+
+    #[test]
+    fn no_more_is_told_than_can_have_been_used_and_the_rest_later() {
+        let span = Span { since_ticks: 0, elapsed_us: 1_000_000, cpus: 2 };
+        let mut meter = Meter::new(std::process::id(), InstanceId(Uuid::from_u128(1)), &mut Allowance(0));
+        let used = |us| Used { tree: TreeFigures::default(), us };
+        let mut tell = |us| {
+            let mut figures = blank(InstanceId(Uuid::from_u128(1)), 0);
+            meter.tell(&used(us), &span, &mut figures);
+            figures.cpu
+        };
+        assert_eq!((tell(3_500_000), tell(0), tell(0), tell(500_000)), (2000, 1500, 0, 500));
+    }
+
+    #[test]
+    fn an_instance_that_ended_uses_nothing_and_one_that_is_forgotten_is_not_told() {
+        let (one, two) = (InstanceId(Uuid::from_u128(1)), InstanceId(Uuid::from_u128(2)));
+        let own = Watched { pid: Some(std::process::id()), restarts: 3 };
+        let ended = Watched { pid: None, restarts: 1 };
+        let (mut meters, mut buffer) = (InstanceMeters::default(), Buffer::default());
+        let span = Span { since_ticks: 0, elapsed_us: 1_000_000, cpus: 1 };
+        let all = meters.sample(&BTreeMap::from([(one, own), (two, ended)]), span, 100, &mut buffer);
+        assert!(all[0].memory_kib > 0 && all[0].descriptors > 0 && all[0].restarts == 3, "{all:?}");
+        assert_eq!(all[1], blank(two, 1));
+        assert_eq!(meters.owners().get(&std::process::id()), Some(&one));
+        assert!(meters.sample(&BTreeMap::new(), span, 100, &mut buffer).is_empty());
+        assert!(meters.owners().is_empty());
+    }
+}
