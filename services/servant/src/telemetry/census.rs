@@ -9,7 +9,7 @@ use std::io;
 use std::time::Instant;
 
 /// In so many steps all processes are looked at, while there are not too many.
-pub const CYCLE: usize = 5;
+pub const CYCLE: usize = 10;
 /// Most processes that one step looks at: where there are more, a cycle takes longer.
 const MOST_PER_STEP: usize = 500;
 /// Most processes of a host that are looked at.
@@ -109,7 +109,7 @@ fn pids() -> io::Result<Vec<u32>> {
 
 fn look(pid: u32, before: Option<&Seen>, buffer: &mut Buffer) -> Option<Seen> {
     let file = ProcFile::open(format!("/proc/{pid}/stat")).ok()?;
-    let stat = Stat::parse(file.read(buffer).ok()?).filter(|stat| !stat.is_dead())?;
+    let stat = Stat::parse(file.read_short(buffer).ok()?).filter(|stat| !stat.is_dead())?;
     let at = Instant::now();
     let cpu = before.filter(|before| before.start == stat.start).map_or(0, |before| {
         let ticks = stat.own_ticks.saturating_sub(before.ticks);

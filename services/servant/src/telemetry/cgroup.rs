@@ -34,7 +34,7 @@ impl Group {
 
     /// What all that was ever in it has used, in microseconds; none when it is gone.
     pub fn used_us(&self, buffer: &mut Buffer) -> Option<u64> {
-        self.kind.used_us(self.file.read(buffer).ok()?)
+        self.kind.used_us(self.file.read_short(buffer).ok()?)
     }
 }
 

@@ -28,8 +28,20 @@ impl ProcFile {
     /// What it says now.
     ///
     /// # Errors
-    /// When the process is gone.
+    /// When it cannot be read.
     pub fn read<'a>(&self, buffer: &'a mut Buffer) -> io::Result<&'a [u8]> {
+        self.pieces(buffer, End::Nothing)
+    }
+
+    /// What a short file says now, which comes in one piece, as those of processes do: half the calls.
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub fn read_short<'a>(&self, buffer: &'a mut Buffer) -> io::Result<&'a [u8]> {
+        self.pieces(buffer, End::Short)
+    }
+
+    fn pieces<'a>(&self, buffer: &'a mut Buffer, end: End) -> io::Result<&'a [u8]> {
         let bytes = &mut buffer.0;
         let mut length = 0;
         loop {
@@ -39,13 +51,22 @@ impl ProcFile {
             if length == bytes.len() {
                 bytes.resize((length * 2).clamp(FIRST, MOST), 0);
             }
-            // Long files come in pieces that may be smaller than the buffer: only nothing is the end.
-            match rustix::io::pread(&self.0, &mut bytes[length..], length as u64)? {
-                0 => return Ok(&bytes[..length]),
-                read => length += read,
+            let read = rustix::io::pread(&self.0, &mut bytes[length..], length as u64)?;
+            length += read;
+            if read == 0 || (end == End::Short && length < bytes.len()) {
+                return Ok(&bytes[..length]);
             }
         }
     }
+}
+
+/// By what the end of a file is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// Long files come in pieces that may be smaller than the buffer: only nothing is the end.
+    Nothing,
+    /// What does not fill the buffer is all.
+    Short,
 }
 
 /// Reused for every file.

@@ -109,7 +109,7 @@ impl Tree {
     fn look(&mut self, pid: u32, buffer: &mut Buffer) -> Option<Look> {
         let is_alone = self.members.len() == 1;
         let member = self.members.get_mut(&pid)?;
-        let stat = Stat::parse(member.stat.read(buffer).ok()?)?;
+        let stat = Stat::parse(member.stat.read_short(buffer).ok()?)?;
         if pid == self.main {
             self.holder = (stat.session == stat.parent).then_some(stat.parent);
         }
@@ -127,7 +127,7 @@ impl Tree {
             member.split_memory(pid, &mut look, buffer);
         }
         if let Some(children) = &member.children
-            && let Ok(text) = children.read(buffer)
+            && let Ok(text) = children.read_short(buffer)
         {
             look.children.extend(words(text).filter_map(number).map(super::proc::narrow));
         }
@@ -165,7 +165,7 @@ impl Member {
         if self.statm.is_none() {
             self.statm = ProcFile::open(format!("/proc/{pid}/statm")).ok();
         }
-        let Some(text) = self.statm.as_ref().and_then(|statm| statm.read(buffer).ok()) else { return };
+        let Some(text) = self.statm.as_ref().and_then(|statm| statm.read_short(buffer).ok()) else { return };
         // size resident shared
         let mut pages = words(text).skip(1).map(|word| number(word).unwrap_or_default());
         let (resident, shared) = (pages.next().unwrap_or_default(), pages.next().unwrap_or_default());
