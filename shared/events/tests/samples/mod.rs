@@ -6,7 +6,6 @@ use events::command::app::Bundle;
 use events::command::*;
 use events::event::*;
 use events::manifest::{CommandLine, HealthCheck, Manifest, Process, Restart};
-use events::metric::{self, Frame};
 use events::report::{self, PortRange, RegisterServant, Stage};
 use events::*;
 use ring::signature::{Ed25519KeyPair, KeyPair};
@@ -144,7 +143,7 @@ pub fn facts_of_every_kind() -> Vec<Fact> {
 
 fn app_facts() -> Vec<Fact> {
     let counts = BTreeMap::from([(web(), 2)]);
-    let apps: [AppEvent; 6] = [
+    let apps: [AppEvent; 7] = [
         AppCreated { app: app() }.into(),
         AppPushed { app: app(), refs: refs(), bundle: Some(bundle()) }.into(),
         AppDeployed { app: app(), release: 3, counts: counts.clone() }.into(),
@@ -320,67 +319,5 @@ pub fn report(news: News) -> Report {
         actor: "servant:alpha".parse().unwrap(),
         domain: DomainName::default_domain(),
         news,
-    }
-}
-
-/// A frame of telemetry with one of everything.
-pub fn frame() -> Frame {
-    let process = metric::ProcessFigures {
-        pid: 4711,
-        name: "node".into(),
-        cpu: 990,
-        memory_kib: 204_800,
-        instance: Some(instance()),
-    };
-    let mut instances = metric::Instances::default();
-    instances.push(metric::InstanceFigures {
-        instance: instance(),
-        cpu: 990,
-        memory_kib: 204_800,
-        descriptors: 23,
-        processes: 2,
-        threads: 11,
-        restarts: 1,
-        lost: 3,
-    });
-    Frame {
-        schema: metric::SCHEMA,
-        servant: servant(),
-        name: "alpha".parse().unwrap(),
-        domain: DomainName::default_domain(),
-        life: Timestamp(1_795_171_626_000),
-        number: 7,
-        at: Timestamp(1_795_171_633_000),
-        interval_ms: 1001,
-        dropped: 2,
-        cost_us: 850,
-        host: metric::Host {
-            cpu: 505,
-            iowait: 12,
-            steal: 3,
-            cores: vec![1000, 10],
-            memory_kib: 16_000_000,
-            available_kib: 8_000_000,
-            swap_kib: 1024,
-            swap_free_kib: 1000,
-            load: [52, 58, 59],
-            processes: 467,
-            uptime_s: 86_400,
-            disk_kib: 100_000_000,
-            disk_free_kib: 40_000_000,
-            read: 4096,
-            written: 8192,
-            networks: vec![metric::Network { name: "eth0".into(), received: 1500, sent: 300, faults: 1 }],
-        },
-        instances,
-        left_out: 1,
-        top: Some(metric::Top { by_cpu: vec![process.clone()], by_memory: vec![process] }),
-        series: vec![metric::Series {
-            instance: instance(),
-            name: "queue".parse().unwrap(),
-            tags: BTreeMap::from([("shard".parse().unwrap(), "a".into())]),
-            kind: metric::SeriesKind::Gauge,
-            value: 2.5,
-        }],
     }
 }
