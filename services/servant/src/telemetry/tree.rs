@@ -6,7 +6,7 @@
 
 use super::census::Links;
 use super::proc::{Buffer, ProcFile, Stat, number, page_kib, words};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Most processes of one instance that are looked at each second.
 const MOST: usize = 64;
@@ -14,8 +14,11 @@ const MOST: usize = 64;
 /// The processes of an instance.
 pub struct Tree {
     main: u32,
-    /// The holder, whose session they are in and whose children they become when their parent dies.
+    parent: Option<u32>,
+    /// The holder, whose children they become when their parent dies.
     holder: Option<u32>,
+    /// The session that is theirs alone.
+    session: Option<u32>,
     members: BTreeMap<u32, Member>,
     /// The sum of times at the sample before.
     before: Option<u64>,
@@ -58,7 +61,8 @@ const FILES: usize = 3;
 impl Tree {
     /// The tree of a main process.
     pub fn new(main: u32, allowance: &mut Allowance) -> Self {
-        let mut tree = Self { main, holder: None, members: BTreeMap::new(), before: None };
+        let mut tree =
+            Self { main, parent: None, holder: None, session: None, members: BTreeMap::new(), before: None };
         tree.add(main, allowance);
         tree
     }
@@ -111,7 +115,11 @@ impl Tree {
         let member = self.members.get_mut(&pid)?;
         let stat = Stat::parse(member.stat.read_short(buffer).ok()?)?;
         if pid == self.main {
-            self.holder = (stat.session == stat.parent).then_some(stat.parent);
+            if self.parent.replace(stat.parent) != Some(stat.parent) {
+                self.holder = is_holder(stat.parent).then_some(stat.parent);
+            }
+            let is_own = stat.session == self.main || Some(stat.session) == self.holder;
+            self.session = is_own.then_some(stat.session);
         }
         let mut look = Look {
             is_first: !std::mem::replace(&mut member.was_looked_at, true),
@@ -146,11 +154,13 @@ impl Tree {
 
     /// Takes in what a census has found.
     pub fn extend(&mut self, links: &Links, allowance: &mut Allowance) {
-        let of_holder = self.holder.into_iter().flat_map(|holder| {
-            [&links.children, &links.sessions].into_iter().filter_map(move |map| map.get(&holder)).flatten()
-        });
-        let is_other = |pid: &u32| Some(*pid) != self.holder;
-        let mut left: Vec<u32> = of_holder.copied().filter(is_other).chain([self.main]).collect();
+        let of = |map: &HashMap<u32, Vec<u32>>, key: Option<u32>| {
+            key.and_then(|key| map.get(&key)).cloned().unwrap_or_default()
+        };
+        let mut left = of(&links.children, self.holder);
+        left.extend(of(&links.sessions, self.session));
+        left.retain(|pid| Some(*pid) != self.holder);
+        left.push(self.main);
         while let Some(pid) = left.pop() {
             if !self.members.contains_key(&pid) && self.add(pid, allowance) {
                 left.extend(links.children.get(&pid).into_iter().flatten());
@@ -172,6 +182,11 @@ impl Member {
         look.private_kib = resident.saturating_sub(shared) * page_kib();
         look.shared_kib = shared * page_kib();
     }
+}
+
+/// Whether a process is a holder, by the name that holders give themselves.
+fn is_holder(pid: u32) -> bool {
+    std::fs::read(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim_ascii() == b"king-holder")
 }
 
 /// One process, looked at once.
