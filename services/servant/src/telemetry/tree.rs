@@ -6,7 +6,7 @@
 
 use super::census::Links;
 use super::proc::{Buffer, ProcFile, Stat, number, page_kib, words};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Most processes of one instance that are looked at each second.
 const MOST: usize = 64;
@@ -161,8 +161,10 @@ impl Tree {
         left.extend(of(&links.sessions, self.session));
         left.retain(|pid| Some(*pid) != self.holder);
         left.push(self.main);
+        let mut seen = BTreeSet::new();
         while let Some(pid) = left.pop() {
-            if !self.members.contains_key(&pid) && self.add(pid, allowance) {
+            let is_new = seen.insert(pid);
+            if is_new && (self.members.contains_key(&pid) || self.add(pid, allowance)) {
                 left.extend(links.children.get(&pid).into_iter().flatten());
             }
         }
@@ -259,6 +261,25 @@ mod tests {
         child.wait().unwrap();
         until(&mut tree, |figures| figures == TreeFigures::default());
         assert_eq!(tree.pids().count(), 0);
+    }
+
+    #[test]
+    fn a_census_finds_what_is_no_child_of_the_main_thread() {
+        let script = "import subprocess, threading\nthreading.Thread(target=subprocess.run, args=(['sleep', '1000'],)).start()";
+        let child = Command::new("python3").args(["-c", script]).spawn().unwrap();
+        let mut tree = Tree::new(child.id(), &mut Allowance(1000));
+        let mut census = super::super::census::Census::default();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while sample(&mut tree).processes < 2 {
+            assert!(Instant::now() < deadline, "the child of a thread is not found");
+            if census.step(&mut Buffer::default()).unwrap() {
+                tree.extend(&census.links(), &mut Allowance(1000));
+            }
+        }
+        let other = tree.pids().find(|pid| *pid != child.id()).unwrap();
+        end(child);
+        let other = rustix::process::Pid::from_raw(i32::try_from(other).unwrap()).unwrap();
+        rustix::process::kill_process(other, rustix::process::Signal::KILL).unwrap();
     }
 
     #[test]
