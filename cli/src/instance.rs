@@ -148,7 +148,7 @@ impl Measured for InstanceMetrics {
         self.cpu_percent
     }
 
-    fn memory_bytes(&self) -> u64 {
+    fn used_bytes(&self) -> u64 {
         self.memory_bytes
     }
 }

@@ -139,7 +139,7 @@ impl Measured for ServantMetrics {
         self.cpu_percent
     }
 
-    fn memory_bytes(&self) -> u64 {
+    fn used_bytes(&self) -> u64 {
         self.memory_used_bytes
     }
 }

@@ -45,7 +45,7 @@ pub enum Sort {
 /// What has figures to sort by.
 pub trait Measured: Item + DeserializeOwned {
     fn cpu_percent(&self) -> f64;
-    fn memory_bytes(&self) -> u64;
+    fn used_bytes(&self) -> u64;
 }
 
 /// Asks once or every second, and prints what comes.
@@ -119,7 +119,7 @@ pub async fn all<T: DeserializeOwned>(
 fn sort<T: Measured>(items: &mut [T], by: Sort) {
     match by {
         Sort::Cpu => items.sort_by(|one, other| other.cpu_percent().total_cmp(&one.cpu_percent())),
-        Sort::Memory => items.sort_by_key(|item| Reverse(item.memory_bytes())),
+        Sort::Memory => items.sort_by_key(|item| Reverse(item.used_bytes())),
         Sort::Name => items.sort_by_key(Item::name),
     }
 }
