@@ -31,6 +31,7 @@ test: ## check the format, lint, build, and run every test
 	@$(MAKE) --no-print-directory lint
 	cargo build --workspace --bins --locked
 	cargo test --workspace --doc --locked --quiet
+	cd clients/node && node --test
 	cargo nextest run --workspace --locked --exclude simulation
 	cargo nextest run --cargo-profile sim --locked -p simulation
 
