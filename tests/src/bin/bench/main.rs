@@ -33,7 +33,7 @@ use row::Row;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// A benchmark: it measures and gives its rows.
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 15] = [
     "command_round_trip",
     "commands_256_callers",
     "events_per_second",
