@@ -7,16 +7,22 @@ use crate::output::{self, Item, Paint};
 use crate::plan::PlanArgs;
 use crate::table::Cell;
 use clap::Subcommand;
-use events::ServantName;
 use events::command::{RemoveServant, ServantCommand as Wanted};
 use events::query::{Question, ServantItem};
+use events::{Selector, ServantName};
 
 /// Servants.
 #[derive(Debug, Subcommand)]
 pub enum ServantCommand {
     /// List servants.
-    #[command(after_help = "Examples:\n  kingctl servant ls\n  kingctl servant ls -o json")]
-    Ls,
+    #[command(
+        after_help = "Examples:\n  kingctl servant ls\n  kingctl servant ls --selector role=web\n  kingctl servant ls -o json"
+    )]
+    Ls {
+        /// Only those with these labels: role=web, role!=db, zone, !zone; a comma means and.
+        #[arg(short = 'l', long, value_name = "TERMS")]
+        selector: Option<Selector>,
+    },
     /// Forget a lost servant for good and free its name.
     #[command(after_help = "Example:\n  kingctl servant remove s2 --yes")]
     Remove {
@@ -36,9 +42,10 @@ impl ServantCommand {
     /// When the servant does not exist or still lives, or no King answers.
     pub async fn run(self, globals: &Globals) -> Result<(), Failure> {
         match self {
-            Self::Ls => {
+            Self::Ls { selector } => {
                 let client = Client::connect(globals).await?;
-                let found = client.query::<ServantItem>("servant.ls", &Question::default()).await?;
+                let mut found = client.query::<ServantItem>("servant.ls", &Question::default()).await?;
+                found.retain(|servant| selector.as_ref().is_none_or(|it| it.chooses(&servant.labels)));
                 output::list(globals, &found)
             }
             Self::Remove { servant, yes: false, plan } if !plan.is_plan() => Err(Failure::Usage(format!(
@@ -54,7 +61,7 @@ impl ServantCommand {
 
 impl Item for ServantItem {
     const COLUMNS: &'static [&'static str] =
-        &["SERVANT", "DOMAIN", "STATE", "INSTANCES", "CPUS", "MEMORY", "CAPABILITIES", "SINCE"];
+        &["SERVANT", "DOMAIN", "STATE", "INSTANCES", "CPUS", "MEMORY", "LABELS", "CAPABILITIES", "SINCE"];
 
     fn cells(&self) -> Vec<Cell> {
         let state = if self.lost { (Paint::Bad, "lost") } else { (Paint::Good, "alive") };
@@ -65,6 +72,7 @@ impl Item for ServantItem {
             Cell::new(self.instances),
             Cell::new(self.cpus),
             Cell::new(format!("{:.1} GiB", self.memory_bytes as f64 / f64::from(1 << 30))),
+            Cell::new(labels(self)),
             Cell::new(capabilities(self)),
             Cell::new(self.since),
         ]
@@ -73,6 +81,11 @@ impl Item for ServantItem {
     fn name(&self) -> String {
         self.name.to_string()
     }
+}
+
+fn labels(servant: &ServantItem) -> String {
+    let each = servant.labels.iter().map(|(name, value)| format!("{name}={value}"));
+    each.collect::<Vec<_>>().join(", ")
 }
 
 fn capabilities(servant: &ServantItem) -> String {

@@ -99,7 +99,8 @@ impl Incidents {
             | Fact::Release(_)
             | Fact::Config(_)
             | Fact::Command(_)
-            | Fact::King(_) => Vec::new(),
+            | Fact::King(_)
+            | Fact::Exec(_) => Vec::new(),
         };
         self.names.forget(&event.fact);
         notices

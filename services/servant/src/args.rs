@@ -1,8 +1,9 @@
 //! The flags of a servant.
 
 use clap::Parser;
+use events::label::{LabelValue, parse_label};
 use events::report::PortRange;
-use events::{DomainName, ServantName};
+use events::{DomainName, LabelName, ServantName};
 use service::CommonArgs;
 
 /// The agent on a host: runs the instances that the King assigns to it, watches them and reports.
@@ -20,9 +21,18 @@ pub struct Args {
     #[arg(long, env = "KING_DOMAIN", value_name = "NAME", default_value = "default")]
     pub domain: DomainName,
 
+    /// A label, by which commands choose servants; again for more (in the environment separated by commas).
+    #[arg(long = "label", env = "KING_LABELS", value_name = "NAME=VALUE", value_delimiter = ',', value_parser = parse_label)]
+    pub labels: Vec<(LabelName, LabelValue)>,
+
     /// The ports that the King may give to instances here, both ends included.
     #[arg(long, env = "KING_PORTS", value_name = "FIRST-LAST", default_value = "20000-24999", value_parser = parse_ports)]
     pub ports: PortRange,
+
+    /// Run no arbitrary commands here: the King refuses them, and says so. Without it whoever may speak to the kingdom
+    /// can run anything as this servant's user.
+    #[arg(long, env = "KING_NO_EXEC")]
+    pub no_exec: bool,
 
     /// Stop the instances too when the servant is told to stop; they run again when it is back.
     #[arg(long, env = "KING_STOP_INSTANCES_ON_EXIT")]
@@ -51,6 +61,7 @@ Examples:
   servant                                       # one servant on this host, everything by default
   servant --name left --data /srv/king          # its data in /srv/king/servant-left
   servant --ports 30000-30999 --domain berlin
+  servant --label role=web --label zone=east    # kingctl exec --selector role=web reaches it
   KING_NATS=nats://127.0.0.1:4333 servant --log-format json
 
 A servant that is told to stop (SIGTERM) leaves its instances running, unless --stop-instances-on-exit is given.";
@@ -76,6 +87,17 @@ mod tests {
     #[test]
     fn the_flags_are_consistent() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn labels_come_one_by_one_or_in_a_list() {
+        let one = |name: &str, value: &str| (name.parse().expect("a name"), value.parse().expect("a value"));
+        let args = Args::try_parse_from(["servant", "--label", "role=web", "--label", "zone=east,disk=SSD"]);
+        let wanted = vec![one("role", "web"), one("zone", "east"), one("disk", "SSD")];
+        assert_eq!(args.expect("they are labels").labels, wanted);
+        for bad in ["role", "role=", "=web", "Role=web", "role=a b"] {
+            assert!(Args::try_parse_from(["servant", "--label", bad]).is_err(), "{bad}");
+        }
     }
 
     #[test]

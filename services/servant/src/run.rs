@@ -11,14 +11,22 @@ use crate::args::Args;
 use crate::memory::Memory;
 use crate::release::Preparer;
 use crate::reports::{Reports, Sender};
+use crate::exec::records::Records;
+use crate::exec::{self, Executor};
 use crate::{host, keeper};
 use anyhow::{Context, Result};
 use bus::Bus;
 use events::report::PortRange;
-use events::{ServantId, ServantName};
+use events::{Labels, ServantId, ServantName, label};
 use service::Shutdown;
 use service::data::Folder;
 use std::path::PathBuf;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// How long runs of commands may take to end when the servant does.
+const END_EXECS: Duration = Duration::from_secs(2);
 
 /// Everything that a servant needs to run.
 pub struct Servant {
@@ -29,6 +37,8 @@ pub struct Servant {
     reports: Reports,
     preparer: Preparer,
     ports: PortRange,
+    labels: Labels,
+    exec: Exec,
     boot: String,
     steady_ms: u64,
     at_end: AtEnd,
@@ -41,6 +51,13 @@ enum AtEnd {
     Stop,
 }
 
+/// Whether arbitrary commands are run here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exec {
+    On,
+    Off,
+}
+
 impl Servant {
     /// Takes the data folder and connects.
     ///
@@ -48,6 +65,7 @@ impl Servant {
     /// When the folder is in use or damaged, or no server answers.
     pub async fn open(args: &Args) -> Result<Self> {
         let name = name(args)?;
+        let labels = label::collect(args.labels.iter().cloned()).context("--label or KING_LABELS")?;
         let folder = Folder::open(args.common.data.join(format!("servant-{name}")))?;
         let servant = ServantId(service::identity::load_or_create(&folder.join("id"))?);
         for part in ["instances", "releases"] {
@@ -80,6 +98,8 @@ impl Servant {
             reports,
             preparer,
             ports: args.ports,
+            labels,
+            exec: if args.no_exec { Exec::Off } else { Exec::On },
             boot,
             steady_ms: args.steady_ms,
             at_end,
@@ -92,10 +112,11 @@ impl Servant {
     /// When the King refuses this servant, or the disk fails.
     pub async fn run(self, shutdown: Shutdown) -> Result<()> {
         self.sweep_builds().await?;
-        let registration = background::Registration::new(&self.sender, self.ports, &self.boot);
+        let registration = background::Registration::new(&self.sender, self.ports, self.labels.clone(), self.exec, &self.boot);
         let beats = tokio::spawn(background::beat(self.bus.clone(), self.sender.clone()));
         let registering = tokio::spawn(background::register(registration, self.reports.clone()));
         let sending = tokio::spawn(self.reports.clone().send(self.bus.clone()));
+        let (end_execs, execs) = self.execs()?;
         let at_end = self.at_end;
         let mut shell = shell::Shell::new(self);
         tokio::select! {
@@ -110,9 +131,32 @@ impl Servant {
         };
         beats.abort();
         registering.abort();
+        end_execs.send_replace(true);
+        if tokio::time::timeout(END_EXECS, execs).await.is_err() {
+            tracing::warn!("runs are ended by their runners; they are told to be lost at the next start");
+        }
         shell.drain().await;
         sending.abort();
         result
+    }
+
+    /// Runs commands from now on, also where none may be begun any more: those of before must be told.
+    fn execs(&self) -> Result<(watch::Sender<bool>, JoinHandle<()>)> {
+        let host = exec::Host {
+            bus: self.bus.clone(),
+            sender: self.sender.clone(),
+            reports: self.reports.clone(),
+            records: Records::open(&self.folder.join("execs")).context("could not make execs")?,
+            places: exec::Places {
+                servant: self.sender.name.clone(),
+                instances: self.instances(),
+                releases: self.preparer.releases.clone(),
+                path: self.preparer.path.clone(),
+            },
+            program: PathBuf::from("/proc/self/exe"),
+        };
+        let (end, ending) = watch::channel(false);
+        Ok((end, tokio::spawn(Executor::serve(host, ending))))
     }
 
     /// A build whose Servant died goes on writing into a tree that will be made anew.

@@ -111,6 +111,8 @@ names! {
     PortName = "port";
     /// The name of a King among the Kings of a kingdom.
     KingName = "king";
+    /// The name of a label of a servant, such as `role`.
+    LabelName = "label";
 }
 
 impl ProcessName {

@@ -2,11 +2,13 @@
 
 pub mod servant;
 pub mod instance;
+pub mod exec;
 
+pub use exec::{EndedExec, ExecNews};
 pub use instance::{
     Exited, Failed, InstanceNews, Looping, PortTaken, Ready, Stage, Started, Steady, Stopped, Unhealthy,
 };
-pub use servant::{LoseServant, PortRange, RegisterServant, ReturnServant, ServantNews};
+pub use servant::{EXEC_CAPABILITY, LoseServant, PortRange, RegisterServant, ReturnServant, ServantNews};
 
 use crate::kinds::{Data, DataSeed, nouns};
 use crate::limits::REPORTS_PER_BATCH;
@@ -24,6 +26,7 @@ nouns! {
     News {
         Servant(ServantNews) = "servant",
         Instance(InstanceNews) = "instance",
+        Exec(ExecNews) = "exec",
     }
 }
 

@@ -288,6 +288,7 @@ fn touch(state: &State, fact: &Fact, touched: &mut BTreeSet<AppName>) {
         | Fact::Config(_)
         | Fact::Command(_)
         | Fact::Alert(_)
+        | Fact::Exec(_)
         | Fact::King(_) => {}
     }
 }

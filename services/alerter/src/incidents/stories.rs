@@ -65,6 +65,7 @@ pub(super) fn fact(words: &[&str]) -> Fact {
                 cpus: 2,
                 memory_bytes: 1,
                 boot,
+                labels: events::Labels::new(),
             };
             return Fact::Servant(
                 ServantJoined { domain: events::DomainName::default_domain(), facts }.into(),

@@ -1,7 +1,7 @@
 //! What an event follows from: the rules, noun by noun.
 
-use events::event::{AlertEvent, AppEvent, CommandEvent, InstanceEvent, RetireReason, ServantEvent};
-use events::{AppName, Cause, Event, EventNumber, Fact, InstanceId, ServantId};
+use events::event::{AlertEvent, AppEvent, CommandEvent, ExecEvent, InstanceEvent, RetireReason, ServantEvent};
+use events::{AppName, Cause, Event, EventNumber, ExecId, Fact, InstanceId, ServantId};
 use uuid::Uuid;
 
 /// What an event follows from.
@@ -32,6 +32,8 @@ pub(super) enum Key {
     ServantGone(ServantId),
     /// A mail was planned.
     Mail(Uuid),
+    /// A run was asked for.
+    Exec(ExecId),
 }
 
 impl Key {
@@ -42,6 +44,7 @@ impl Key {
             Self::Placed(_) | Self::Retired(_) | Self::Trouble(_) | Self::Relief(_) => "instance",
             Self::Lost(_) | Self::Back(_) | Self::ServantGone(_) => "servant",
             Self::Mail(_) => "alert",
+            Self::Exec(_) => "exec",
         }
     }
 }
@@ -64,6 +67,10 @@ pub(super) fn keys(event: &Event) -> Vec<Key> {
         Fact::Alert(fact) => match fact {
             AlertEvent::Planned(planned) => vec![Key::Mail(planned.mail)],
             AlertEvent::Sent(_) | AlertEvent::Failed(_) => Vec::new(),
+        },
+        Fact::Exec(fact) => match fact {
+            ExecEvent::Requested(requested) => vec![Key::Exec(requested.exec)],
+            ExecEvent::Cancelled(_) | ExecEvent::Ended(_) => Vec::new(),
         },
         Fact::Version(_) | Fact::Release(_) | Fact::Config(_) | Fact::Command(_) | Fact::King(_) => {
             Vec::new()
@@ -135,6 +142,10 @@ fn parent_by_fact(fact: &Fact) -> Parent {
             | AppEvent::Deployed(_)
             | AppEvent::Scaled(_)
             | AppEvent::Removed(_) => Parent::None,
+        },
+        Fact::Exec(fact) => match fact {
+            ExecEvent::Ended(ended) => Parent::Latest(vec![Key::Exec(ended.exec)]),
+            ExecEvent::Requested(_) | ExecEvent::Cancelled(_) => Parent::None,
         },
         Fact::Version(_)
         | Fact::Release(_)

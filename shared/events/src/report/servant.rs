@@ -1,7 +1,7 @@
 //! Reports about servants.
 
 use crate::kinds::noun;
-use crate::{ServantId, ServantName};
+use crate::{Labels, ServantId, ServantName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -15,6 +15,9 @@ noun! {
         Return(ReturnServant) = "return" @ 1,
     }
 }
+
+/// The capability of a servant that runs arbitrary commands; it has no version.
+pub const EXEC_CAPABILITY: &str = "exec";
 
 /// A servant says that it is there and what it can do; sent at each start and when something of it changes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,6 +34,9 @@ pub struct RegisterServant {
     pub memory_bytes: u64,
     /// The kernel's boot id: a new one means that nothing of before runs.
     pub boot: String,
+    /// What an administrator says of it: selectors choose by that.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
 }
 
 /// A range of TCP ports, both ends included.

@@ -5,6 +5,7 @@ use events::command::alert::{MailPhase, MailResult};
 use events::command::app::Bundle;
 use events::command::*;
 use events::event::*;
+use events::exec::{ExecEnd, ExecOutcome, Limits, Stdio, Terminal, TerminalSize};
 use events::manifest::{CommandLine, HealthCheck, Manifest, Process, Restart};
 use events::report::{self, PortRange, RegisterServant, Stage};
 use events::*;
@@ -53,6 +54,27 @@ pub fn king() -> KingId {
     KingId(Uuid::from_u128(1))
 }
 
+fn exec() -> ExecId {
+    ExecId(Uuid::from_u128(0x0192_0000_0000_7000_8000_0000_0000_0004))
+}
+
+fn outcome() -> ExecOutcome {
+    ExecOutcome { end: ExecEnd::Code(1), duration_ms: 812, output_bytes: 70_000, discarded_bytes: 0 }
+}
+
+fn requested() -> ExecRequested {
+    ExecRequested {
+        exec: exec(),
+        servants: vec![servant()],
+        selector: Some("role=web,!old".parse().unwrap()),
+        instance: None,
+        left_out: vec![LeftOut { servant: "beta".parse().unwrap(), reason: "is lost".into() }],
+        command: vec!["uname".into(), "-a".into()],
+        stdio: Stdio::Output,
+        limits: Limits::default(),
+    }
+}
+
 /// Signed with the key whose seed is 32 times 5.
 fn checkpoint() -> Checkpoint {
     let mark = Mark {
@@ -91,6 +113,7 @@ fn facts() -> RegisterServant {
         cpus: 2,
         memory_bytes: 24 << 30,
         boot: "4c4a9281-b3bd-4f25-bb86-6d027da9c4ff".into(),
+        labels: events::Labels::new(),
     }
 }
 
@@ -220,6 +243,9 @@ fn other_facts() -> Vec<Fact> {
         Fact::Alert(MailFailed { mail: mail(), reason: "550 no such user".into() }.into()),
         Fact::King(KingElected { king: king(), epoch: 2, key: Some(checkpoint().key) }.into()),
         Fact::King(KingCheckpointed { king: king(), checkpoint: checkpoint() }.into()),
+        Fact::Exec(requested().into()),
+        Fact::Exec(ExecCancelled { exec: exec() }.into()),
+        Fact::Exec(ExecEnded { exec: exec(), servant: servant(), outcome: outcome() }.into()),
     ]
 }
 
@@ -262,7 +288,22 @@ pub fn orders_of_every_kind() -> Vec<Order> {
         Order::Alert(plan.into()),
         Order::Alert(RecordMail { mail: mail(), result: MailResult::Sent { via: "file".into() } }.into()),
         Order::King(RecordCheckpoint { king: king(), checkpoint: checkpoint() }.into()),
+        Order::Exec(request().into()),
+        Order::Exec(CancelExec { exec: exec() }.into()),
     ]
+}
+
+fn request() -> RequestExec {
+    let size = TerminalSize { rows: 24, columns: 80 };
+    RequestExec {
+        exec: exec(),
+        servants: vec!["alpha".parse().unwrap()],
+        selector: None,
+        instance: None,
+        command: vec!["top".into()],
+        stdio: Stdio::Terminal(Terminal { size, term: "xterm-256color".into() }),
+        limits: Limits { time_ms: 60_000, output_bytes: 1 << 20 },
+    }
 }
 
 pub fn news_of_every_kind() -> Vec<News> {
@@ -288,6 +329,7 @@ pub fn news_of_every_kind() -> Vec<News> {
         News::Instance(report::Failed { instance, stage: Stage::Unpack, reason: "../up".into() }.into()),
         News::Instance(report::PortTaken { instance, port: 20_000 }.into()),
         News::Instance(report::Stopped { instance }.into()),
+        News::Exec(report::EndedExec { exec: exec(), outcome: outcome() }.into()),
     ]
 }
 

@@ -7,7 +7,7 @@ use events::command::RemoveServant;
 use events::event::{
     ServantChanged, ServantEvent, ServantJoined, ServantLost, ServantRemoved, ServantReturned,
 };
-use events::limits::{CAPABILITIES, ELECTION_GRACE_MS, SERVANTS};
+use events::limits::{CAPABILITIES, ELECTION_GRACE_MS, LABELS, SERVANTS};
 use events::report::{RegisterServant, ServantNews};
 use events::{Fact, Refusal, RefusalCode, Report, ServantId, Timestamp};
 
@@ -71,6 +71,9 @@ fn check_facts(report: &Report, facts: &RegisterServant) -> Result<(), Refusal> 
     if facts.capabilities.len() > CAPABILITIES || long || facts.boot.len() > 128 {
         let rule = format!("at most {CAPABILITIES} tools, names of 63 and versions of 128 bytes");
         return Err(refusal(RefusalCode::Invalid, "capabilities", rule, "report fewer or shorter ones"));
+    }
+    if facts.labels.len() > LABELS {
+        return Err(too_many("labels", "labels of a servant", LABELS));
     }
     Ok(())
 }

@@ -539,7 +539,8 @@ fn look(net: &mut Net, event: &Event) {
         | Fact::Instance(_)
         | Fact::Command(_)
         | Fact::Alert(_)
-        | Fact::King(_) => {}
+        | Fact::King(_)
+        | Fact::Exec(_) => {}
     }
 }
 
