@@ -51,7 +51,11 @@ pub struct ExecArgs {
     #[command(subcommand)]
     look: Option<Look>,
     /// Servants by name, or one instance by its id.
-    #[arg(value_name = "SERVANT|INSTANCE", required_unless_present = "selector", conflicts_with = "selector")]
+    #[arg(
+        value_name = "SERVANT|INSTANCE",
+        required_unless_present = "selector",
+        conflicts_with = "selector"
+    )]
     targets: Vec<ServantName>,
     /// The servants with these labels: role=web, role!=db, zone, !zone; a comma means and.
     #[arg(short = 'l', long, value_name = "TERMS")]
@@ -80,7 +84,9 @@ pub struct ExecArgs {
 #[derive(Debug, Subcommand)]
 enum Look {
     /// List the runs that go on, and the newest of those that have ended.
-    #[command(after_help = "Examples:\n  kingctl exec ls\n  kingctl event ls --noun exec --since 30d   # older ones")]
+    #[command(
+        after_help = "Examples:\n  kingctl exec ls\n  kingctl event ls --noun exec --since 30d   # older ones"
+    )]
     Ls,
     /// Show a run: who asked for it, and how it goes on each servant.
     #[command(after_help = "Example:\n  kingctl exec show 019a1c2e-6f0b-7c11-8f4e-3a5d1c9b7e10")]
@@ -217,7 +223,9 @@ impl Item for Row {
             Cell::painted(paint, end),
             Cell::optional(outcome.map(|outcome| format!("{:.1} s", outcome.duration_ms as f64 / 1000.0))),
             Cell::optional(outcome.map(|outcome| format!("{} B", outcome.output_bytes))),
-            Cell::optional(outcome.filter(|it| it.discarded_bytes > 0).map(|it| format!("{} B", it.discarded_bytes))),
+            Cell::optional(
+                outcome.filter(|it| it.discarded_bytes > 0).map(|it| format!("{} B", it.discarded_bytes)),
+            ),
         ]
     }
 
@@ -259,7 +267,9 @@ impl HasState for ExecItem {
         let good = ended.iter().filter(|outcome| outcome.end.is_success()).count();
         match (ended.as_slice(), self.runs.len()) {
             ([only], 1) if good == 0 => (Paint::Bad, visible(&only.end.to_string())),
-            (_, all) if ended.len() < all => (Paint::Busy, format!("goes on, {} of {all} ended", ended.len())),
+            (_, all) if ended.len() < all => {
+                (Paint::Busy, format!("goes on, {} of {all} ended", ended.len()))
+            }
             (_, all) if good == all => (Paint::Good, "succeeded".to_owned()),
             (_, all) => (Paint::Bad, format!("failed on {} of {all}", all - good)),
         }
@@ -281,8 +291,8 @@ fn command_line(command: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::cli::{Cli, Noun};
     use super::*;
+    use crate::cli::{Cli, Noun};
     use clap::Parser;
 
     fn parse(words: &[&str]) -> Result<ExecArgs, clap::Error> {
@@ -317,7 +327,8 @@ mod tests {
         let request = parse(&[id, "--", "env"]).expect("sound").request().expect("sound");
         assert_eq!(request.instance.map(|id| id.to_string()).as_deref(), Some(id));
         assert!(request.servants.is_empty());
-        let request = parse(&["s1", "--time-limit", "3s", "--", "env"]).expect("sound").request().expect("sound");
+        let request =
+            parse(&["s1", "--time-limit", "3s", "--", "env"]).expect("sound").request().expect("sound");
         assert_eq!((request.servants.len(), request.limits.time_ms, request.stdio), (1, 3000, Stdio::Output));
     }
 

@@ -8,6 +8,7 @@ use crate::plan::PlanArgs;
 use crate::table::Cell;
 use clap::Subcommand;
 use events::command::{RemoveServant, ServantCommand as Wanted};
+use events::disk::DiskLevel;
 use events::query::{Question, ServantItem};
 use events::{Selector, ServantName};
 
@@ -64,7 +65,12 @@ impl Item for ServantItem {
         &["SERVANT", "DOMAIN", "STATE", "INSTANCES", "CPUS", "MEMORY", "LABELS", "CAPABILITIES", "SINCE"];
 
     fn cells(&self) -> Vec<Cell> {
-        let state = if self.lost { (Paint::Bad, "lost") } else { (Paint::Good, "alive") };
+        let full = self.disk.filter(|disk| disk.level == DiskLevel::Critical);
+        let state = match (self.lost, full) {
+            (true, _) => (Paint::Bad, "lost".to_owned()),
+            (false, Some(disk)) => (Paint::Bad, format!("disk {} % full", disk.used_percent)),
+            (false, None) => (Paint::Good, "alive".to_owned()),
+        };
         vec![
             Cell::new(&self.name),
             Cell::new(&self.domain),

@@ -10,8 +10,8 @@ use anyhow::anyhow;
 use audit::travel;
 use clap::{Args, Subcommand};
 use events::query::{
-    AlertItem, AppItem, Change, ConfigItem, DifferenceItem, FieldChange, InstanceItem, Moment, Question,
-    ExecItem, ReleaseItem, ServantItem, StateItem, StateQuestion, VersionItem,
+    AlertItem, AppItem, Change, ConfigItem, DifferenceItem, ExecItem, FieldChange, InstanceItem, Moment,
+    Question, ReleaseItem, ServantItem, StateItem, StateQuestion, VersionItem,
 };
 use events::{AppName, ProcessName, ServantName};
 use realm::query::Items;

@@ -39,9 +39,9 @@ async fn ended(kingdom: &Kingdom) -> Value {
 /// The processes that a run has started.
 fn processes(exec: &str) -> Vec<u32> {
     let mark = format!("KING_EXEC={exec}");
-    let pids = std::fs::read_dir("/proc").expect("it is there").filter_map(|entry| {
-        entry.ok()?.file_name().to_str()?.parse::<u32>().ok()
-    });
+    let pids = std::fs::read_dir("/proc")
+        .expect("it is there")
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
     let marked = |pid: &u32| {
         let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
         environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
@@ -71,7 +71,9 @@ async fn begun(kingdom: &Kingdom, count: usize) -> String {
 #[tokio::test]
 async fn a_command_runs_on_many_servants_at_once_and_the_log_says_who_ran_it() {
     let kingdom = kingdom(3).await;
-    let ended = kingdom.kingctl(&["exec", "-l", "role=web", "--", "sh", "-c", "echo out $KING_SERVANT; echo err >&2"]).await;
+    let ended = kingdom
+        .kingctl(&["exec", "-l", "role=web", "--", "sh", "-c", "echo out $KING_SERVANT; echo err >&2"])
+        .await;
     let (stdout, stderr) = (ended.stdout.clone(), ended.stderr.clone());
     ended.success();
     let lines = |text: &str| -> BTreeMap<String, String> {
@@ -90,9 +92,14 @@ async fn a_command_runs_on_many_servants_at_once_and_the_log_says_who_ran_it() {
     assert!(told.contains("exit code 1") && told.contains("succeeded on 1 of 2"), "{told}");
 
     let objects = kingdom.kingctl(&["exec", "s1", "s2", "-o", "json", "--", "echo", "x"]).await.success();
-    let objects: Vec<Value> = objects.lines().map(|line| serde_json::from_str(line).expect("an object")).collect();
+    let objects: Vec<Value> =
+        objects.lines().map(|line| serde_json::from_str(line).expect("an object")).collect();
     assert_eq!(objects.iter().filter(|object| object["line"] == "x").count(), 2, "{objects:?}");
-    assert_eq!(objects.iter().filter(|object| object["outcome"]["end"]["code"] == 0).count(), 2, "{objects:?}");
+    assert_eq!(
+        objects.iter().filter(|object| object["outcome"]["end"]["code"] == 0).count(),
+        2,
+        "{objects:?}"
+    );
 
     let runs = kingdom.kingctl_json(&["exec", "ls"]).await;
     assert_eq!(runs.as_array().map(Vec::len), Some(3));
@@ -143,7 +150,9 @@ async fn a_servant_that_runs_no_commands_says_so() {
 async fn much_output_and_input_arrive_whole_and_what_is_too_much_is_said() {
     let kingdom = kingdom(1).await;
     let hundred = (100 << 20).to_string();
-    let ended = kingdom.kingctl(&["exec", "s1", "--max-output", "200m", "--", "head", "-c", &hundred, "/dev/zero"]).await;
+    let ended = kingdom
+        .kingctl(&["exec", "s1", "--max-output", "200m", "--", "head", "-c", &hundred, "/dev/zero"])
+        .await;
     assert_eq!(ended.success().len(), 100 << 20);
 
     let ended = kingdom.kingctl(&["exec", "s1", "--", "head", "-c", &hundred, "/dev/zero"]).await;
@@ -229,7 +238,11 @@ async fn ctrl_c_cancels_and_the_log_knows_whose_it_was() {
     all_gone(&id).await;
     let run = ended(&kingdom).await;
     assert_eq!(run["cancelled_by"], "kingctl:tester");
-    assert!(run["runs"].as_array().is_some_and(|runs| runs.iter().all(|run| run["outcome"]["end"] == "cancelled")));
+    assert!(
+        run["runs"]
+            .as_array()
+            .is_some_and(|runs| runs.iter().all(|run| run["outcome"]["end"] == "cancelled"))
+    );
 
     // Another may cancel it too.
     kingdom.kingctl(&["exec", "s1", "--detach", "--", "sleep", "600"]).await.success();
@@ -242,7 +255,8 @@ async fn ctrl_c_cancels_and_the_log_knows_whose_it_was() {
 #[tokio::test]
 async fn a_killed_servant_leaves_nothing_of_a_run_and_says_that_it_is_lost() {
     let mut kingdom = kingdom(1).await;
-    let mut watching = kingdom.kingctl_process(&["exec", "s1", "--", "sh", "-c", "setsid sleep 600 & echo here; sleep 601"]);
+    let mut watching =
+        kingdom.kingctl_process(&["exec", "s1", "--", "sh", "-c", "setsid sleep 600 & echo here; sleep 601"]);
     watching.start();
     let id = begun(&kingdom, 3).await;
     kingdom.kill9("s1");
@@ -260,19 +274,28 @@ async fn a_killed_servant_leaves_nothing_of_a_run_and_says_that_it_is_lost() {
 #[tokio::test]
 async fn a_servant_that_is_told_to_end_ends_its_runs_first() {
     let mut kingdom = kingdom(1).await;
-    kingdom.kingctl(&["exec", "s1", "--detach", "--", "sh", "-c", "trap '' TERM; sleep 600; sleep 601"]).await.success();
+    kingdom
+        .kingctl(&["exec", "s1", "--detach", "--", "sh", "-c", "trap '' TERM; sleep 600; sleep 601"])
+        .await
+        .success();
     let id = begun(&kingdom, 2).await;
     kingdom.signal("s1", Signal::TERM);
     all_gone(&id).await;
     let run = ended(&kingdom).await;
-    assert!(run["runs"][0]["outcome"]["end"]["lost"].as_str().is_some_and(|why| why.contains("told to end")), "{run}");
+    assert!(
+        run["runs"][0]["outcome"]["end"]["lost"].as_str().is_some_and(|why| why.contains("told to end")),
+        "{run}"
+    );
 }
 
 #[tokio::test]
 async fn neither_a_dead_king_nor_a_dead_watcher_ends_a_run() {
     let mut kingdom = kingdom(1).await;
     let script = "echo began; read line < go; echo $line";
-    kingdom.kingctl(&["exec", "s1", "--", "mkfifo", &kingdom.path().join("go").display().to_string()]).await.success();
+    kingdom
+        .kingctl(&["exec", "s1", "--", "mkfifo", &kingdom.path().join("go").display().to_string()])
+        .await
+        .success();
     let script = script.replace("go", &kingdom.path().join("go").display().to_string());
     let mut watching = kingdom.kingctl_process(&["exec", "s1", "--", "sh", "-c", &script]);
     watching.start();
@@ -368,7 +391,8 @@ async fn a_terminal_is_one_on_both_sides_and_is_put_back() {
     shows("33 101").await;
     let size = Winsize { ws_row: 44, ws_col: 120, ws_xpixel: 0, ws_ypixel: 0 };
     tcsetwinsize(&person, size).expect("it has another size");
-    let pid = child.id().and_then(|pid| rustix::process::Pid::from_raw(i32::try_from(pid).ok()?)).expect("it runs");
+    let pid =
+        child.id().and_then(|pid| rustix::process::Pid::from_raw(i32::try_from(pid).ok()?)).expect("it runs");
     rustix::process::kill_process(pid, Signal::WINCH).expect("it is told");
     person.write_all(b"go\r").expect("typed");
     shows("44 120").await;
@@ -378,7 +402,10 @@ async fn a_terminal_is_one_on_both_sides_and_is_put_back() {
     shows("interrupted").await;
     assert_eq!(child.wait().await.expect("it ends").code(), Some(9));
     let after = rustix::termios::tcgetattr(&other).expect("it has settings");
-    assert_eq!((before.local_modes, before.input_modes, before.output_modes), (after.local_modes, after.input_modes, after.output_modes));
+    assert_eq!(
+        (before.local_modes, before.input_modes, before.output_modes),
+        (after.local_modes, after.input_modes, after.output_modes)
+    );
 }
 
 #[tokio::test]
@@ -387,7 +414,10 @@ async fn whoever_leaves_a_terminal_ends_what_runs_there() {
     let (mut person, other) = terminal(24, 80);
     let mut command = kingdom.kingctl_command(&["exec", "s1", "-t", "--", "sleep", "600"]);
     command.env("TERM", "xterm").kill_on_drop(true);
-    command.stdin(Stdio::from(other.try_clone().expect("shared"))).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+        .stdin(Stdio::from(other.try_clone().expect("shared")))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     let mut child = command.spawn().expect("it starts");
     let id = begun(&kingdom, 1).await;
     person.write_all(b"\x1d").expect("typed");

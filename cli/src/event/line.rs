@@ -62,7 +62,12 @@ pub fn paint(fact: &Fact) -> Paint {
         },
         Fact::App(_) | Fact::Version(_) | Fact::Release(_) => Paint::Strong,
         Fact::Exec(ExecEvent::Ended(event)) if !event.outcome.end.is_success() => Paint::Bad,
-        Fact::Exec(_) | Fact::Config(_) | Fact::Servant(_) | Fact::Command(_) | Fact::Alert(_) | Fact::King(_) => Paint::None,
+        Fact::Exec(_)
+        | Fact::Config(_)
+        | Fact::Servant(_)
+        | Fact::Command(_)
+        | Fact::Alert(_)
+        | Fact::King(_) => Paint::None,
     }
 }
 

@@ -138,7 +138,9 @@ impl Watching {
                 Woken::Message(None) => return Err(anyhow::anyhow!("the connection is closed").into()),
                 Woken::Written(Some(Written::Piece(peer))) => {
                     self.unwritten -= 1;
-                    self.peers[peer].taken();
+                    if self.peers[peer].taken() {
+                        self.say_what_is_due().await;
+                    }
                     None
                 }
                 Woken::Written(Some(Written::Closed) | None) => Some(Leave::Closed),
@@ -157,7 +159,8 @@ impl Watching {
     }
 
     async fn wait(&mut self, ticks: &mut tokio::time::Interval) -> Woken {
-        let has_room = self.peers.iter().all(|peer| peer.has_room() && (peer.domain.is_some() || !peer.is_open()));
+        let has_room =
+            self.peers.iter().all(|peer| peer.has_room() && (peer.domain.is_some() || !peer.is_open()));
         let [interrupt, terminate, hangup] = &mut self.interrupts;
         tokio::select! {
             message = self.subscription.next() => Woken::Message(message),
@@ -260,10 +263,13 @@ impl Watching {
     async fn ask(&mut self) {
         let question = Question { exec: Some(self.exec), ..Question::default() };
         let asked = self.client.query_one::<ExecItem>("exec.show", &question);
-        let Ok(Ok(item)) = tokio::time::timeout(Duration::from_millis(ASK_AGAIN_MS), asked).await else { return };
+        let Ok(Ok(item)) = tokio::time::timeout(Duration::from_millis(ASK_AGAIN_MS), asked).await else {
+            return;
+        };
         let now = self.now();
         for run in &item.runs {
-            let silent = self.peers.iter_mut().filter(|peer| peer.is_silent(now) && peer.servant == run.servant);
+            let silent =
+                self.peers.iter_mut().filter(|peer| peer.is_silent(now) && peer.servant == run.servant);
             silent.for_each(|peer| peer.is_told(run));
         }
     }
@@ -318,7 +324,8 @@ impl Watching {
     }
 
     async fn cancel_and_wait(&self) {
-        let cancelled = self.client.command(ExecCommand::from(CancelExec { exec: self.exec }).into(), None).await;
+        let cancelled =
+            self.client.command(ExecCommand::from(CancelExec { exec: self.exec }).into(), None).await;
         if let Err(failure) = cancelled {
             failure.report(Format::Table);
         }

@@ -67,9 +67,10 @@ impl Peer {
         };
     }
 
-    /// One piece of its output is written.
-    pub fn taken(&mut self) {
+    /// One piece of its output is written; says whether it should hear of that at once.
+    pub fn taken(&mut self) -> bool {
         self.receiving.take();
+        self.receiving.is_urgent()
     }
 
     /// Whether it has room for more input; one that needs none has.

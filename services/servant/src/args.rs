@@ -1,5 +1,7 @@
 //! The flags of a servant.
 
+use crate::disk;
+use anyhow::{Result, ensure};
 use clap::Parser;
 use events::label::{LabelValue, parse_label};
 use events::report::PortRange;
@@ -42,6 +44,22 @@ pub struct Args {
     #[arg(long, env = "KING_STEADY_MS", value_name = "MS", default_value_t = 30_000)]
     pub steady_ms: u64,
 
+    /// How full the disk of the data folder may be before old releases and the like are removed, in percent.
+    #[arg(long, env = "KING_DISK_HIGH", value_name = "PERCENT", default_value_t = 85, value_parser = clap::value_parser!(u8).range(1..=99))]
+    pub disk_high: u8,
+
+    /// How full it may be before nothing new is placed here, in percent. A disk with 16 GiB free is never full.
+    #[arg(long, env = "KING_DISK_CRITICAL", value_name = "PERCENT", default_value_t = 95, value_parser = clap::value_parser!(u8).range(2..=100))]
+    pub disk_critical: u8,
+
+    /// How many unused releases of each app are kept while there is room, for a quick way back.
+    #[arg(long, env = "KING_KEEP_RELEASES", value_name = "COUNT", default_value_t = 3, value_parser = clap::value_parser!(u16).range(0..=1000))]
+    pub keep_releases: u16,
+
+    /// How long they are kept, in days.
+    #[arg(long, env = "KING_KEEP_DAYS", value_name = "DAYS", default_value_t = 7, value_parser = clap::value_parser!(u16).range(0..=3650))]
+    pub keep_days: u16,
+
     /// Where builds and instances look for programs.
     #[arg(
         long,
@@ -56,6 +74,29 @@ pub struct Args {
     pub common: CommonArgs,
 }
 
+impl Args {
+    /// How the disk is kept from filling.
+    ///
+    /// # Errors
+    /// When it would be full before it is too full.
+    pub fn disk_settings(&self) -> Result<disk::policy::Settings> {
+        ensure!(
+            self.disk_high < self.disk_critical,
+            "--disk-high {} must be below --disk-critical {}",
+            self.disk_high,
+            self.disk_critical
+        );
+        Ok(disk::policy::Settings {
+            high_percent: self.disk_high,
+            critical_percent: self.disk_critical,
+            keep_releases: self.keep_releases.into(),
+            keep_ms: u64::from(self.keep_days) * DAY_MS,
+        })
+    }
+}
+
+const DAY_MS: u64 = 24 * 3_600_000;
+
 const EXAMPLES: &str = "\
 Examples:
   servant                                       # one servant on this host, everything by default
@@ -66,7 +107,7 @@ Examples:
 
 A servant that is told to stop (SIGTERM) leaves its instances running, unless --stop-instances-on-exit is given.";
 
-fn parse_ports(text: &str) -> Result<PortRange, String> {
+fn parse_ports(text: &str) -> std::result::Result<PortRange, String> {
     let wrong = || format!("{text:?} is not a range of ports like 20000-24999");
     let (first, last) = text.split_once('-').ok_or_else(wrong)?;
     let range = PortRange {
@@ -98,6 +139,19 @@ mod tests {
         for bad in ["role", "role=", "=web", "Role=web", "role=a b"] {
             assert!(Args::try_parse_from(["servant", "--label", bad]).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_disk_is_too_full_before_it_is_full() {
+        let parse =
+            |flags: &[&str]| Args::try_parse_from([&["servant"], flags].concat()).expect("they are numbers");
+        let settings = parse(&["--keep-days", "2"]).disk_settings().expect("the usual ones are sound");
+        assert_eq!(
+            (settings.high_percent, settings.critical_percent, settings.keep_ms),
+            (85, 95, 2 * DAY_MS)
+        );
+        assert!(parse(&["--disk-high", "95"]).disk_settings().is_err());
+        assert!(Args::try_parse_from(["servant", "--disk-high", "100"]).is_err());
     }
 
     #[test]

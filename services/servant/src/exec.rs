@@ -15,12 +15,12 @@ mod place;
 
 use crate::keeper;
 use crate::reports::{Reports, Sender};
+use crate::view::Followed;
 use bus::Bus;
-use bus::views::{Views, Watch};
 use events::exec::{ExecEnd, ExecOutcome, FromRun};
 use events::report::{EndedExec, ExecNews};
 use events::view::{AssignedExec, ExecWish, Execs, Stamp, Stamped};
-use events::{ExecId, News, subject, wire};
+use events::{ExecId, News, subject};
 use records::{Record, Records};
 use run::Wish;
 use std::collections::BTreeMap;
@@ -35,8 +35,6 @@ pub use place::Places;
 
 /// The variable by which what a run left is found when its Servant and its runner were killed.
 pub const EXEC_VARIABLE: &str = "KING_EXEC";
-/// How often the bucket of views is tried when it is not there yet.
-const OPEN_AGAIN: Duration = Duration::from_millis(200);
 /// How often a disk that takes no record is tried again.
 const RECORD_AGAIN: Duration = Duration::from_secs(1);
 
@@ -74,12 +72,12 @@ impl Executor {
             Self { host, known: BTreeMap::new(), tasks: JoinSet::new(), stamp: Stamp::default() };
         executor.find().await;
         let key = subject::execs_key(executor.host.sender.servant);
-        let mut views = Assigned { bus: executor.host.bus.clone(), key, watch: None };
+        let mut views = Followed::new(executor.host.bus.clone(), key);
         loop {
             tokio::select! {
                 view = views.next() => executor.assigned(view).await,
                 Some(ended) = executor.tasks.join_next() => executor.ended(ended),
-                _ = ending.wait_for(|ending| *ending) => break,
+                _ = ending.changed() => break,
             }
         }
         executor.end().await;
@@ -223,37 +221,4 @@ async fn sweep(exec: ExecId) {
 /// Says whether it must still be known.
 fn forget(records: &Records, exec: ExecId) -> bool {
     records.remove(exec).inspect_err(|error| tracing::warn!(%exec, %error, "a record stays")).is_err()
-}
-
-/// The views of this servant's runs, as they come.
-struct Assigned {
-    bus: Bus,
-    key: String,
-    watch: Option<Watch>,
-}
-
-impl Assigned {
-    /// The next one that can be read. Can be cancelled safely.
-    async fn next(&mut self) -> Stamped<Execs> {
-        loop {
-            let Some(watch) = &mut self.watch else {
-                match Views::open(&self.bus).await {
-                    Ok(views) => self.watch = Some(views.watch(&self.key)),
-                    Err(error) => {
-                        tracing::debug!(%error, "no views yet");
-                        tokio::time::sleep(OPEN_AGAIN).await;
-                    }
-                }
-                continue;
-            };
-            // A deleted key names no run.
-            let Some(bytes) = watch.next().await else { continue };
-            match wire::decode(&bytes) {
-                Ok(view) => return view,
-                Err(error) => {
-                    tracing::error!(error = error.reason(), "runs that cannot be read are passed over");
-                }
-            }
-        }
-    }
 }

@@ -8,11 +8,13 @@ mod preparing;
 mod shell;
 
 use crate::args::Args;
+use crate::disk::shelf::Shelf;
+use crate::disk::{Caretaker, Room};
+use crate::exec::records::Records;
+use crate::exec::{self, Executor};
 use crate::memory::Memory;
 use crate::release::Preparer;
 use crate::reports::{Reports, Sender};
-use crate::exec::records::Records;
-use crate::exec::{self, Executor};
 use crate::{host, keeper};
 use anyhow::{Context, Result};
 use bus::Bus;
@@ -20,9 +22,10 @@ use events::report::PortRange;
 use events::{Labels, ServantId, ServantName, label};
 use service::Shutdown;
 use service::data::Folder;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 /// How long runs of commands may take to end when the servant does.
@@ -85,6 +88,7 @@ impl Servant {
             bus: bus.clone(),
             servant,
             releases: folder.join("releases"),
+            room: Room { folder: folder.path().to_owned(), settings: args.disk_settings()? },
             boot: boot.clone(),
             path: args.path.clone(),
         };
@@ -112,23 +116,37 @@ impl Servant {
     /// When the King refuses this servant, or the disk fails.
     pub async fn run(self, shutdown: Shutdown) -> Result<()> {
         self.sweep_builds().await?;
-        let registration = background::Registration::new(&self.sender, self.ports, self.labels.clone(), self.exec, &self.boot);
+        let registration = background::Registration::new(
+            &self.sender,
+            self.ports,
+            self.labels.clone(),
+            self.exec,
+            &self.boot,
+        );
         let beats = tokio::spawn(background::beat(self.bus.clone(), self.sender.clone()));
         let registering = tokio::spawn(background::register(registration, self.reports.clone()));
         let sending = tokio::spawn(self.reports.clone().send(self.bus.clone()));
         let (end_execs, execs) = self.execs()?;
         let at_end = self.at_end;
-        let mut shell = shell::Shell::new(self);
+        let (used, told) = watch::channel(BTreeSet::new());
+        let (wishes, removals) = mpsc::channel(1);
+        let shelf = Shelf { releases: self.preparer.releases.clone() };
+        let (servant, room) = (self.sender.servant, self.preparer.room.clone());
+        let caretaker = Caretaker::new(servant, room, shelf, self.reports.clone(), told, wishes);
+        let mut shell = shell::Shell::new(self, used, removals);
         tokio::select! {
             found = shell.find() => found?,
             // What runs is left running, so nothing needs to be found; what shall be stopped does.
             () = shutdown.requested(), if at_end == AtEnd::Leave => {}
         }
+        // Only now is known what is in use.
+        let caring = tokio::spawn(caretaker.run());
         let mut sending = sending;
         let result = tokio::select! {
             result = shell.run(&shutdown) => result,
             sent = &mut sending => sent.context("sending reports broke off")?.map_err(Into::into),
         };
+        caring.abort();
         beats.abort();
         registering.abort();
         end_execs.send_replace(true);

@@ -79,7 +79,10 @@ impl Owners {
             ServantEvent::Joined(fact) => self.name(&fact.facts.name, servant),
             ServantEvent::Changed(fact) => self.name(&fact.facts.name, servant),
             ServantEvent::Removed(_) => self.instances.retain(|_, (_, host)| *host != servant),
-            ServantEvent::Lost(_) | ServantEvent::Returned(_) => {}
+            ServantEvent::Lost(_)
+            | ServantEvent::Returned(_)
+            | ServantEvent::DiskChanged(_)
+            | ServantEvent::DiskCleaned(_) => {}
         }
         About { app: None, servant: Some(servant) }
     }

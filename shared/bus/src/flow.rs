@@ -81,7 +81,10 @@ impl<T: Clone> Sending<T> {
             return Vec::new();
         }
         self.put_off(now, (self.again_ms * 2).min(LATEST_AGAIN_MS));
-        (self.heard + 1..).zip(&self.unheard).map(|(number, content)| Item { number, content: content.clone() }).collect()
+        (self.heard + 1..)
+            .zip(&self.unheard)
+            .map(|(number, content)| Item { number, content: content.clone() })
+            .collect()
     }
 
     /// Whether everything has arrived.
@@ -127,6 +130,11 @@ impl Receiving {
     /// Whether the sender should be told now: it may be waiting for room, or does not know what was heard.
     pub fn is_news(&self) -> bool {
         self.told != Some((self.heard, self.taken))
+    }
+
+    /// Whether the sender should not have to wait for that: much of its window is free again.
+    pub fn is_urgent(&self) -> bool {
+        self.taken >= self.told.map_or(0, |(_, taken)| taken) + WINDOW_ITEMS / 4
     }
 
     /// A packet that tells the sender how far this side is, and carries an item of the other direction.

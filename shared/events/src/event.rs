@@ -24,7 +24,8 @@ pub use instance::{
 pub use king::{KingCheckpointed, KingElected, KingEvent};
 pub use release::{ReleaseCreated, ReleaseEvent};
 pub use servant::{
-    ServantChanged, ServantEvent, ServantJoined, ServantLost, ServantRemoved, ServantReturned,
+    ServantChanged, ServantDiskChanged, ServantDiskCleaned, ServantEvent, ServantJoined, ServantLost,
+    ServantRemoved, ServantReturned,
 };
 pub use version::{VersionEvent, VersionPublished};
 

@@ -94,8 +94,7 @@ pub fn check_command(command: &[String]) -> Result<(), ExecError> {
         return wrong("command", "names no program", "give a program and its arguments as a list");
     }
     if command.len() > EXEC_ARGUMENTS || bytes > EXEC_ARGUMENT_BYTES {
-        let rule =
-            format!("has more than {EXEC_ARGUMENTS} arguments or {EXEC_ARGUMENT_BYTES} bytes of them");
+        let rule = format!("has more than {EXEC_ARGUMENTS} arguments or {EXEC_ARGUMENT_BYTES} bytes of them");
         return wrong("command", rule, "send what is long as input: kingctl exec --stdin");
     }
     if command.iter().any(|argument| argument.contains('\0')) {

@@ -14,6 +14,7 @@ pub mod subject;
 pub mod manifest;
 pub mod checkpoint;
 pub mod exec;
+pub mod disk;
 mod kinds;
 pub mod command;
 pub mod report;
@@ -34,10 +35,12 @@ pub use checkpoint::{Checkpoint, Mark};
 pub use command::{Command, CommandKind, Order};
 pub use commit::{Commit, KindFinder};
 pub use event::{Cause, Event, Fact};
-pub use id::{Actor, CommandId, CommitHash, Digest, ExecId, InstanceId, KingId, KingKey, ServantId, Signature};
+pub use id::{
+    Actor, CommandId, CommitHash, Digest, ExecId, InstanceId, KingId, KingKey, ServantId, Signature,
+};
 pub use kinds::Kinded;
-pub use manifest::Manifest;
 pub use label::{Labels, Selector};
+pub use manifest::Manifest;
 pub use name::{AppName, DomainName, KingName, LabelName, PortName, ProcessName, ServantName};
 pub use notice::Notice;
 pub use report::{News, Report, ReportBatch, ReportId};

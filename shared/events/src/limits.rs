@@ -68,6 +68,10 @@ pub const EXEC_SERVANTS: usize = 256;
 pub const EXECS_PER_SERVANT: usize = 16;
 /// How many runs the state remembers: those that go on, and the newest of those that have ended. The log has all of them.
 pub const EXECS: usize = 500;
+/// Most removed things that one report names.
+pub const REMOVED_NAMED: usize = 20;
+/// Longest name of a removed thing, in bytes.
+pub const REMOVED_NAME_BYTES: usize = 256;
 /// Longest reason why a run did not start or was lost, in bytes.
 pub const EXEC_REASON_BYTES: usize = 512;
 /// Most rows and most columns of a terminal.

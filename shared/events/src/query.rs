@@ -1,11 +1,12 @@
 //! Queries and their replies: reads that every King answers from its state.
 
-use crate::{
-    Actor, AppName, CommandId, CommitHash, DomainName, Event, EventNumber, ExecId, InstanceId, KingKey, Labels, Outcome,
-    PortName, ProcessName, Selector, ServantId, ServantName, Timestamp,
-};
+use crate::disk::Disk;
 use crate::event::LeftOut;
 use crate::exec::{ExecOutcome, Limits, Stdio};
+use crate::{
+    Actor, AppName, CommandId, CommitHash, DomainName, Event, EventNumber, ExecId, InstanceId, KingKey,
+    Labels, Outcome, PortName, ProcessName, Selector, ServantId, ServantName, Timestamp,
+};
 use semver::Version;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -319,6 +320,9 @@ pub struct ServantItem {
     pub memory_bytes: u64,
     #[serde(default)]
     pub labels: Labels,
+    /// How full its disk is; none before it has said so.
+    #[serde(default)]
+    pub disk: Option<Disk>,
 }
 
 /// A run of a command on servants.

@@ -8,7 +8,10 @@ pub use exec::{EndedExec, ExecNews};
 pub use instance::{
     Exited, Failed, InstanceNews, Looping, PortTaken, Ready, Stage, Started, Steady, Stopped, Unhealthy,
 };
-pub use servant::{EXEC_CAPABILITY, LoseServant, PortRange, RegisterServant, ReturnServant, ServantNews};
+pub use servant::{
+    CleanDisk, EXEC_CAPABILITY, LoseServant, MeasureDisk, PortRange, RegisterServant, ReturnServant,
+    ServantNews,
+};
 
 use crate::kinds::{Data, DataSeed, nouns};
 use crate::limits::REPORTS_PER_BATCH;

@@ -4,7 +4,8 @@
 use crate::exec::{Limits, Stdio};
 use crate::manifest::{CommandLine, HealthCheck, Restart};
 use crate::{
-    AppName, Digest, DomainName, EventNumber, ExecId, InstanceId, PortName, ProcessName, ServantId, ServantName,
+    AppName, Digest, DomainName, EventNumber, ExecId, InstanceId, PortName, ProcessName, ServantId,
+    ServantName,
 };
 use semver::Version;
 use serde::{Deserialize, Serialize};

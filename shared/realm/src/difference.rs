@@ -175,6 +175,7 @@ fn servant(servant: &Servant) -> Value {
         ("domain", json(&servant.domain)),
         ("facts", json(&servant.facts)),
         ("lost", json(&servant.lost)),
+        ("disk", json(&servant.disk)),
         ("instances", json(&servant.instances.len())),
         ("taken", json(&servant.taken)),
     ])

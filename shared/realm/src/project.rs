@@ -3,8 +3,8 @@
 use crate::state::{App, Exec, Instance, State};
 use events::event::{AppEvent, ExecEvent, InstanceEvent, ServantEvent};
 use events::view::{
-    AssignedExec, AssignedInstance, AssignedProcess, AssignedRelease, Assignment, Domain, DomainServant, ExecWish,
-    Execs,
+    AssignedExec, AssignedInstance, AssignedProcess, AssignedRelease, Assignment, Domain, DomainServant,
+    ExecWish, Execs,
 };
 use events::{AppName, DomainName, Event, Fact, InstanceId, ProcessName, ServantId};
 use std::collections::btree_map::Entry;
@@ -88,7 +88,10 @@ fn touched_by_servant(before: &State, fact: &ServantEvent, keys: &mut BTreeSet<V
         ServantEvent::Changed(fact) => {
             keys.insert(ViewKey::Domain(fact.domain.clone()));
         }
-        ServantEvent::Lost(_) | ServantEvent::Returned(_) => {}
+        ServantEvent::Lost(_)
+        | ServantEvent::Returned(_)
+        | ServantEvent::DiskChanged(_)
+        | ServantEvent::DiskCleaned(_) => {}
         ServantEvent::Removed(_) => {
             keys.insert(ViewKey::Assignment(id));
             keys.insert(ViewKey::Execs(id));

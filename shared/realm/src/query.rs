@@ -137,7 +137,12 @@ pub fn items(state: &State, kind: &str, question: &Question) -> Result<Items, Re
             let id = *needed("exec", question.exec.as_ref())?;
             let exec = state.execs.get(id).ok_or_else(|| {
                 let rule = format!("no run {id} is remembered");
-                refusal(RefusalCode::Unknown, "exec", rule, "older ones stand in the log: kingctl event ls --noun exec")
+                refusal(
+                    RefusalCode::Unknown,
+                    "exec",
+                    rule,
+                    "older ones stand in the log: kingctl event ls --noun exec",
+                )
             })?;
             Ok(Items::Execs(vec![exec_item(state, id, exec)]))
         }
@@ -327,6 +332,7 @@ fn servants(state: &State) -> Vec<ServantItem> {
             cpus: servant.facts.cpus,
             memory_bytes: servant.facts.memory_bytes,
             labels: servant.facts.labels.clone(),
+            disk: servant.disk,
         })
     });
     items.collect()

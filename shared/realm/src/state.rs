@@ -9,8 +9,8 @@ pub mod outcome;
 pub mod exec;
 
 pub use app::{App, PublishedVersion, Release, Tally};
-pub use exec::{Exec, ExecRun, Execs};
 pub use config::{Config, Scope, Setting};
+pub use exec::{Exec, ExecRun, Execs};
 pub use instance::Instance;
 pub use outcome::{Outcomes, StoredOutcome};
 pub use servant::Servant;

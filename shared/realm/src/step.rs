@@ -324,7 +324,11 @@ fn touch_servant(state: &State, event: &ServantEvent, touched: &mut BTreeSet<App
             touched
                 .extend(on_it.filter_map(|id| state.instances.get(id)).map(|instance| instance.app.clone()));
         }
-        ServantEvent::Joined(_) | ServantEvent::Changed(_) | ServantEvent::Returned(_) => {
+        ServantEvent::DiskCleaned(_) => {}
+        ServantEvent::Joined(_)
+        | ServantEvent::Changed(_)
+        | ServantEvent::Returned(_)
+        | ServantEvent::DiskChanged(_) => {
             touched.extend(state.unsettled.iter().cloned());
         }
     }

@@ -8,12 +8,12 @@ use events::limits::{EVENTS_PER_INPUT, EXECS, EXECS_PER_SERVANT};
 use events::plan::PlanItem;
 use events::query::InstancePhase;
 use events::report::{
-    EndedExec, Exited, Failed, InstanceNews, Looping, LoseServant, News, PortRange, PortTaken, Ready, RegisterServant,
-    ReturnServant, Stage, Started, Steady, Stopped,
+    EndedExec, Exited, Failed, InstanceNews, Looping, LoseServant, News, PortRange, PortTaken, Ready,
+    RegisterServant, ReturnServant, Stage, Started, Steady, Stopped,
 };
 use events::{
-    Actor, Command, Commit, Digest, DomainName, Event, ExecId, Fact, InstanceId, Kinded, Order, Outcome, Report,
-    ReportId, ServantId, Timestamp, Verdict, wire,
+    Actor, Command, Commit, Digest, DomainName, Event, ExecId, Fact, InstanceId, Kinded, Order, Outcome,
+    Report, ReportId, ServantId, Timestamp, Verdict, wire,
 };
 use proptest::prelude::*;
 use realm::state::{Exec, Tally};
@@ -159,8 +159,12 @@ impl World {
                 self.report(sender, News::Instance(news))
             }
             Move::ExecEnded { servant, exec } => {
-                let outcome =
-                    ExecOutcome { end: ExecEnd::Code(0), duration_ms: 1, output_bytes: 0, discarded_bytes: 0 };
+                let outcome = ExecOutcome {
+                    end: ExecEnd::Code(0),
+                    duration_ms: 1,
+                    output_bytes: 0,
+                    discarded_bytes: 0,
+                };
                 let news = EndedExec { exec: exec_id(*exec), outcome };
                 self.report(Uuid::from_u128(*servant), News::Exec(news.into()))
             }
@@ -315,7 +319,8 @@ fn check_execs(state: &State) {
         assert!(runs.len() <= EXECS_PER_SERVANT, "so many runs go on at once on a servant");
         named.extend(runs.into_iter().map(|run| (run.exec, *servant)));
     }
-    let open = |(id, exec): (&ExecId, &Exec)| exec.open_on().map(|servant| (*id, servant)).collect::<Vec<_>>();
+    let open =
+        |(id, exec): (&ExecId, &Exec)| exec.open_on().map(|servant| (*id, servant)).collect::<Vec<_>>();
     let open: BTreeSet<_> = state.execs.0.iter().flat_map(open).collect();
     assert_eq!(named, open, "what goes on stands in the view of its servant, which is part of the kingdom");
 }

@@ -4,7 +4,6 @@ use super::runner::WORD;
 use super::words::{KILL, RunOrder, Said, TERMINATE};
 use events::exec::{Stdio as Wanted, TerminalSize};
 use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
@@ -13,18 +12,18 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::process::Stdio;
-use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::UnixStream;
+use tokio::net::unix::pipe::{Receiver, Sender};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 /// What can be read of it, and written to it.
 pub struct Streams {
     /// None when it has no input.
-    pub input: Option<AsyncFd<OwnedFd>>,
-    pub output: AsyncFd<OwnedFd>,
+    pub input: Option<Sender>,
+    pub output: Receiver,
     /// None when it has a terminal, on which all of its output is one.
-    pub errors: Option<AsyncFd<OwnedFd>>,
+    pub errors: Option<Receiver>,
 }
 
 /// The runner of a run. When it is dropped, the run is ended.
@@ -84,7 +83,7 @@ fn pipes(input: Input) -> io::Result<(Streams, Theirs)> {
     let (input, their_input) = match input {
         Input::Pipe => {
             let (theirs, ours) = pipe()?;
-            (Some(watched(ours)?), theirs)
+            (Some(writer(ours)?), theirs)
         }
         Input::Empty => {
             let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
@@ -93,7 +92,7 @@ fn pipes(input: Input) -> io::Result<(Streams, Theirs)> {
     };
     let (output, their_output) = pipe()?;
     let (errors, their_errors) = pipe()?;
-    let streams = Streams { input, output: watched(output)?, errors: Some(watched(errors)?) };
+    let streams = Streams { input, output: reader(output)?, errors: Some(reader(errors)?) };
     Ok((streams, [their_input, their_output, their_errors]))
 }
 
@@ -105,8 +104,8 @@ fn terminal_of(size: TerminalSize) -> io::Result<(Streams, Theirs)> {
         ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
     resize(&master, size)?;
     let theirs = [terminal.try_clone()?, terminal.try_clone()?, terminal];
-    let input = Some(watched(master.try_clone()?)?);
-    Ok((Streams { input, output: watched(master)?, errors: None }, theirs))
+    let input = Some(writer(master.try_clone()?)?);
+    Ok((Streams { input, output: reader(master)?, errors: None }, theirs))
 }
 
 /// Says how large a terminal is now; what runs there hears of it.
@@ -118,42 +117,51 @@ pub fn resize(terminal: impl AsFd, size: TerminalSize) -> io::Result<()> {
     Ok(tcsetwinsize(terminal, winsize)?)
 }
 
-fn watched(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+/// The side of a pipe or of a terminal that is read here.
+fn reader(descriptor: OwnedFd) -> io::Result<Receiver> {
     rustix::io::ioctl_fionbio(&descriptor, true)?;
-    AsyncFd::new(descriptor)
+    Receiver::from_owned_fd_unchecked(descriptor)
+}
+
+/// The side that is written here.
+fn writer(descriptor: OwnedFd) -> io::Result<Sender> {
+    rustix::io::ioctl_fionbio(&descriptor, true)?;
+    Sender::from_owned_fd_unchecked(descriptor)
 }
 
 /// Reads what is there, waiting for it. None at the end, also when the other side of a terminal is closed. Can be
 /// cancelled safely.
-pub async fn read(from: &AsyncFd<OwnedFd>, most: usize) -> Option<Vec<u8>> {
+pub async fn read(from: &Receiver, most: usize) -> Option<Vec<u8>> {
     let mut buffer = vec![0; most];
     loop {
-        let mut ready = from.readable().await.ok()?;
-        match ready.try_io(|from| Ok(rustix::io::read(from, &mut buffer)?)) {
-            Ok(Ok(0)) => return None,
-            Ok(Ok(length)) => {
+        from.readable().await.ok()?;
+        match from.try_read(&mut buffer) {
+            Ok(0) => return None,
+            Ok(length) => {
                 buffer.truncate(length);
                 return Some(buffer);
             }
-            Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if is_passing(&error) => {}
             // EIO: nobody has the terminal open any more.
-            Ok(Err(_)) => return None,
-            Err(_would_block) => {}
+            Err(_) => return None,
         }
     }
 }
 
 /// Writes as much as goes in at once, waiting for room. None when nobody reads. Can be cancelled safely.
-pub async fn write(to: &AsyncFd<OwnedFd>, bytes: &[u8]) -> Option<usize> {
+pub async fn write(to: &Sender, bytes: &[u8]) -> Option<usize> {
     loop {
-        let mut ready = to.writable().await.ok()?;
-        match ready.try_io(|to| Ok(rustix::io::write(to, bytes)?)) {
-            Ok(Ok(length)) => return Some(length),
-            Ok(Err(error)) if Errno::from_io_error(&error) == Some(Errno::INTR) => {}
-            Ok(Err(_)) => return None,
-            Err(_would_block) => {}
+        to.writable().await.ok()?;
+        match to.try_write(bytes) {
+            Ok(length) => return Some(length),
+            Err(error) if is_passing(&error) => {}
+            Err(_) => return None,
         }
     }
+}
+
+fn is_passing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
 impl Runner {

@@ -47,8 +47,9 @@ impl Places {
 
     fn of_instance(&self, instance: InstanceId) -> Result<(BTreeMap<String, String>, PathBuf), String> {
         let folder = InstanceFolder::new(&self.instances, instance);
-        let spec: Spec =
-            folder.spec().ok_or_else(|| format!("the instance {instance} is not on this servant any more"))?;
+        let spec: Spec = folder
+            .spec()
+            .ok_or_else(|| format!("the instance {instance} is not on this servant any more"))?;
         let tree = ReleaseFolder::new(&self.releases, &spec.key).tree;
         let mut environment = base_environment(&tree, &self.path);
         environment.extend(spec.environment());

@@ -10,10 +10,9 @@ use events::limits::EXEC_REASON_BYTES;
 use events::subject::Output;
 use events::view::AssignedExec;
 use std::collections::VecDeque;
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
-use tokio::io::unix::AsyncFd;
+use tokio::net::unix::pipe::{Receiver, Sender};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
@@ -73,12 +72,12 @@ struct Run<'a> {
     assigned: &'a AssignedExec,
     runner: Runner,
     watcher: &'a mut Watcher,
-    input: Option<AsyncFd<OwnedFd>>,
+    input: Option<Sender>,
     /// Input that was heard and is not written yet, with the place in the first of it.
     waiting: VecDeque<Option<Vec<u8>>>,
     written: usize,
-    output: Option<AsyncFd<OwnedFd>>,
-    errors: Option<AsyncFd<OwnedFd>>,
+    output: Option<Receiver>,
+    errors: Option<Receiver>,
     output_bytes: u64,
     stage: Stage,
     /// Why it was told to end, and when it is killed for that.
@@ -208,10 +207,11 @@ impl<'a> Run<'a> {
         match word {
             Word::Input(bytes) => self.waiting.push_back(Some(bytes)),
             Word::EndOfInput => self.waiting.push_back(None),
+            Word::Progress => return,
             Word::Resize(size) => {
                 if let (Stdio::Terminal(_), Some(terminal)) = (&self.assigned.stdio, &self.output)
                     && size.check().is_ok()
-                    && let Err(error) = child::resize(terminal.get_ref(), size)
+                    && let Err(error) = child::resize(terminal, size)
                 {
                     tracing::debug!(%error, "a terminal could not be resized");
                 }
@@ -295,14 +295,14 @@ impl<'a> Run<'a> {
     }
 }
 
-async fn read(from: &Option<AsyncFd<OwnedFd>>) -> Option<Vec<u8>> {
+async fn read(from: &Option<Receiver>) -> Option<Vec<u8>> {
     match from {
         Some(from) => child::read(from, ITEM_BYTES).await,
         None => std::future::pending().await,
     }
 }
 
-async fn write(to: Option<(&AsyncFd<OwnedFd>, &Vec<u8>)>, written: usize) -> Option<usize> {
+async fn write(to: Option<(&Sender, &Vec<u8>)>, written: usize) -> Option<usize> {
     match to {
         Some((to, bytes)) => child::write(to, bytes.get(written..).unwrap_or_default()).await,
         None => std::future::pending().await,

@@ -1,6 +1,9 @@
 //! The one thing that only a forked child can do for itself: begin a session of its own, and take its terminal.
 
-#![allow(unsafe_code, reason = "what a child does between fork and exec is given to the standard library as unsafe")]
+#![allow(
+    unsafe_code,
+    reason = "what a child does between fork and exec is given to the standard library as unsafe"
+)]
 
 use rustix::process::{ioctl_tiocsctty, setsid};
 use std::os::unix::process::CommandExt;

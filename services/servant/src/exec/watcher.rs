@@ -34,6 +34,8 @@ pub enum Word {
     Input(Vec<u8>),
     EndOfInput,
     Resize(TerminalSize),
+    /// How far it is: there may be room for more output now.
+    Progress,
     /// It went away, by its own word or by its silence.
     Gone,
 }
@@ -106,17 +108,15 @@ impl Watcher {
             if self.presence == Presence::Gone {
                 return std::future::pending().await;
             }
+            let due = [Some(self.heard_at + SILENCE), Some(self.said_at + SAY_AGAIN), self.again_at()];
+            let due = due.into_iter().flatten().min().expect("two of them are there");
             let Some(subscription) = &mut self.subscription else {
                 return self.gone();
             };
-            let due = [Some(self.heard_at + SILENCE), Some(self.said_at + SAY_AGAIN), self.again_at()];
-            let due = due.into_iter().flatten().min().expect("two of them are there");
             tokio::select! {
                 message = subscription.next() => {
                     let Some(message) = message else { return self.gone() };
-                    if let Some(word) = self.hear(&message.payload) {
-                        return word;
-                    }
+                    return self.hear(&message.payload);
                 }
                 () = sleep_until(due) => {
                     if self.heard_at.elapsed() >= SILENCE {
@@ -147,7 +147,7 @@ impl Watcher {
                 match self.next().await {
                     // Nothing reads input any more.
                     Word::Input(_) | Word::EndOfInput | Word::Resize(_) => self.taken(),
-                    Word::Gone => {}
+                    Word::Progress | Word::Gone => {}
                 }
             }
         };
@@ -156,8 +156,8 @@ impl Watcher {
         }
     }
 
-    fn hear(&mut self, payload: &[u8]) -> Option<Word> {
-        let packet: Packet<ToRun> = wire::decode(payload).ok()?;
+    fn hear(&mut self, payload: &[u8]) -> Word {
+        let Ok(packet) = wire::decode::<Packet<ToRun>>(payload) else { return Word::Progress };
         self.heard_at = Instant::now();
         self.sending.acknowledged(self.now(), packet.heard, packet.taken);
         let is_small = |item: &Item<ToRun>| match &item.content {
@@ -168,12 +168,13 @@ impl Watcher {
         if self.receiving.is_news() {
             self.say_item(None);
         }
-        content.map(|content| match content {
-            ToRun::Input(bytes) => Word::Input(bytes.0),
-            ToRun::EndOfInput => Word::EndOfInput,
-            ToRun::Resize(size) => Word::Resize(size),
-            ToRun::Detach => self.gone(),
-        })
+        match content {
+            Some(ToRun::Input(bytes)) => Word::Input(bytes.0),
+            Some(ToRun::EndOfInput) => Word::EndOfInput,
+            Some(ToRun::Resize(size)) => Word::Resize(size),
+            Some(ToRun::Detach) => self.gone(),
+            None => Word::Progress,
+        }
     }
 
     fn gone(&mut self) -> Word {

@@ -1,7 +1,7 @@
 //! What runs beside the shell: beats, and what the servant says of itself.
 
-use crate::reports::{Reports, Sender};
 use super::Exec;
+use crate::reports::{Reports, Sender};
 use crate::{capability, host};
 use bus::Bus;
 use bus::outbox::OutboxError;

@@ -1,5 +1,6 @@
 //! Reports about servants.
 
+use crate::disk::{Cleaned, Disk};
 use crate::kinds::noun;
 use crate::{Labels, ServantId, ServantName};
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,8 @@ noun! {
         Lose(LoseServant) = "lose" @ 1,
         /// By a Foreman: a lost servant beats again.
         Return(ReturnServant) = "return" @ 1,
+        MeasureDisk(MeasureDisk) = "measure-disk" @ 1,
+        CleanDisk(CleanDisk) = "clean-disk" @ 1,
     }
 }
 
@@ -68,4 +71,18 @@ pub struct LoseServant {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReturnServant {
     pub servant: ServantId,
+}
+
+/// How full its disk is; said when that becomes another level, and after each start.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MeasureDisk {
+    pub servant: ServantId,
+    pub disk: Disk,
+}
+
+/// What it has removed to keep its disk from filling.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CleanDisk {
+    pub servant: ServantId,
+    pub cleaned: Cleaned,
 }

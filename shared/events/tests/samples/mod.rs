@@ -4,6 +4,7 @@
 use events::command::alert::{MailPhase, MailResult};
 use events::command::app::Bundle;
 use events::command::*;
+use events::disk::{Cleaned, Disk, DiskLevel, Removable, RemovalReason, Removed};
 use events::event::*;
 use events::exec::{ExecEnd, ExecOutcome, Limits, Stdio, Terminal, TerminalSize};
 use events::manifest::{CommandLine, HealthCheck, Manifest, Process, Restart};
@@ -202,6 +203,16 @@ fn instance_facts() -> Vec<InstanceEvent> {
     ]
 }
 
+fn disk() -> Disk {
+    Disk { level: DiskLevel::Critical, used_percent: 96, free_bytes: 1 << 30 }
+}
+
+fn cleaned() -> Cleaned {
+    let (what, why) = (Removable::Release, RemovalReason::Room);
+    let removed = vec![Removed { what, name: "shop release 2".into(), bytes: 70_000_000, why }];
+    Cleaned { removed, more: 3, bytes: 90_000_000 }
+}
+
 fn servant_facts() -> Vec<ServantEvent> {
     let (servant, name) = (servant(), facts().name);
     vec![
@@ -209,7 +220,9 @@ fn servant_facts() -> Vec<ServantEvent> {
         ServantChanged { domain: DomainName::default_domain(), facts: facts() }.into(),
         ServantLost { servant, name: name.clone(), silent_ms: 3000 }.into(),
         ServantReturned { servant, name: name.clone() }.into(),
-        ServantRemoved { servant, name }.into(),
+        ServantRemoved { servant, name: name.clone() }.into(),
+        ServantDiskChanged { servant, name: name.clone(), disk: disk() }.into(),
+        ServantDiskCleaned { servant, name, cleaned: cleaned() }.into(),
     ]
 }
 
@@ -320,6 +333,8 @@ pub fn news_of_every_kind() -> Vec<News> {
         News::Servant(facts().into()),
         News::Servant(report::LoseServant { servant: servant(), silent_ms: 3000 }.into()),
         News::Servant(report::ReturnServant { servant: servant() }.into()),
+        News::Servant(report::MeasureDisk { servant: servant(), disk: disk() }.into()),
+        News::Servant(report::CleanDisk { servant: servant(), cleaned: cleaned() }.into()),
         News::Instance(report::Started { instance, pid: 4711 }.into()),
         News::Instance(report::Ready { instance }.into()),
         News::Instance(report::Unhealthy { instance, reason: "timed out".into() }.into()),

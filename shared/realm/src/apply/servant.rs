@@ -15,6 +15,12 @@ pub(super) fn apply(state: &mut State, event: &Event, fact: &ServantEvent) {
         ServantEvent::Lost(fact) => mark(state, fact.servant, Mark::Lost, event.at),
         ServantEvent::Returned(fact) => mark(state, fact.servant, Mark::Present, event.at),
         ServantEvent::Removed(fact) => remove(state, fact.servant, event.at),
+        ServantEvent::DiskChanged(fact) => {
+            if let Some(servant) = state.servants.get_mut(&fact.servant) {
+                servant.disk = Some(fact.disk);
+            }
+        }
+        ServantEvent::DiskCleaned(_) => {}
     }
 }
 
@@ -28,6 +34,7 @@ fn join(state: &mut State, at: Timestamp, domain: &DomainName, facts: &RegisterS
         ports: BTreeMap::new(),
         taken: BTreeSet::new(),
         next_port: facts.ports.first,
+        disk: None,
     };
     state.servant_names.insert(facts.name.clone(), facts.servant);
     state.servants.insert(facts.servant, servant);

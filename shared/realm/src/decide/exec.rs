@@ -122,7 +122,12 @@ fn on_instance(state: &State, id: InstanceId) -> Result<ServantId, Refusal> {
     };
     if instance.is_retired() || instance.pid.is_none() {
         let rule = format!("the instance {id} is {} and has no process", instance.phase);
-        return Err(refusal(RefusalCode::Conflict, "instance", rule, "choose one that runs: kingctl instance ls"));
+        return Err(refusal(
+            RefusalCode::Conflict,
+            "instance",
+            rule,
+            "choose one that runs: kingctl instance ls",
+        ));
     }
     able(state, instance.servant, servant).map_err(|obstacle| obstacle.of("instance", servant))?;
     Ok(instance.servant)
@@ -160,7 +165,9 @@ impl Obstacle {
         let (code, fix) = match self {
             Self::Lost => (RefusalCode::Conflict, "wait until it is back, or name others"),
             Self::SwitchedOff => (RefusalCode::Conflict, "start it without --no-exec, or name others"),
-            Self::Full => (RefusalCode::LimitReached, "wait until some have ended, or cancel one: kingctl exec ls"),
+            Self::Full => {
+                (RefusalCode::LimitReached, "wait until some have ended, or cancel one: kingctl exec ls")
+            }
         };
         refusal(code, field, format!("the servant {:?} {}", servant.facts.name, self.reason()), fix)
     }
@@ -177,7 +184,12 @@ fn cancel(state: &State, order: &CancelExec) -> Result<Consent, Refusal> {
     }
     if exec.cancelled_by.is_some() {
         let rule = format!("the run {} is cancelled already", order.exec);
-        return Err(refusal(RefusalCode::Conflict, "exec", rule, "it ends within seconds where its servant lives"));
+        return Err(refusal(
+            RefusalCode::Conflict,
+            "exec",
+            rule,
+            "it ends within seconds where its servant lives",
+        ));
     }
     Ok(fact(ExecCancelled { exec: order.exec }).into())
 }
