@@ -75,6 +75,9 @@ pub struct ExecArgs {
     /// Do not wait for it; its output is thrown away.
     #[arg(long, conflicts_with = "stdin")]
     detach: bool,
+    /// What kind of terminal this is.
+    #[arg(long, hide = true, env = "TERM", default_value = "dumb")]
+    term: String,
     /// The program and its arguments.
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<String>,
@@ -149,8 +152,7 @@ impl ExecArgs {
             }
             (true, _, _) => match keyboard::terminal_size() {
                 Some(size) => {
-                    let term = std::env::var("TERM").unwrap_or_default();
-                    let term = if term.is_empty() { "dumb".to_owned() } else { term };
+                    let term = if self.term.is_empty() { "dumb" } else { &self.term }.to_owned();
                     Ok(Stdio::Terminal(Terminal { size, term }))
                 }
                 None => Err(Failure::Usage(

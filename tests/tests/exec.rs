@@ -355,7 +355,7 @@ async fn a_terminal_is_one_on_both_sides_and_is_put_back() {
     let kingdom = kingdom(1).await;
     let (mut person, other) = terminal(33, 101);
     let before = rustix::termios::tcgetattr(&other).expect("it has settings");
-    let script = "test -t 0 && test -t 1 && echo yes; stty size; read line; stty size; tty < /dev/tty; \
+    let script = "test -t 0 && test -t 1 && echo yes; stty size; read line; stty size; tty; : < /dev/tty && echo controls; \
                   trap 'echo interrupted; exit 9' INT; echo ready; sleep 600";
     let mut command = kingdom.kingctl_command(&["exec", "s1", "-t", "--", "sh", "-c", script]);
     command.env("TERM", "xterm-256color").kill_on_drop(true);
@@ -397,6 +397,7 @@ async fn a_terminal_is_one_on_both_sides_and_is_put_back() {
     person.write_all(b"go\r").expect("typed");
     shows("44 120").await;
     shows("/dev/pts/").await;
+    shows("controls").await;
     shows("ready").await;
     person.write_all(b"\x03").expect("typed");
     shows("interrupted").await;

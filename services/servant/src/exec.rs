@@ -212,7 +212,7 @@ fn outcome(end: ExecEnd) -> ExecOutcome {
 
 async fn sweep(exec: ExecId) {
     let mark = format!("{EXEC_VARIABLE}={exec}");
-    let swept = tokio::task::spawn_blocking(move || keeper::sweep(&mark, None)).await;
+    let swept = tokio::task::spawn_blocking(move || keeper::sweep(&mark, Vec::new())).await;
     if let Err(error) = swept.map_err(io::Error::other).flatten() {
         tracing::error!(%exec, %error, "what a run left could not be ended");
     }
