@@ -3,8 +3,8 @@
 use crate::failure::Failure;
 use crate::values::parse_duration;
 use crate::{
-    alert, app, audit_log, backup, command, config, event, instance, king, logs, output, release, replay,
-    servant, state, up, version, why,
+    alert, app, audit_log, backup, command, config, event, exec, instance, king, logs, output, release,
+    replay, servant, state, up, version, why,
 };
 use clap::{Args, Parser, Subcommand};
 use std::time::Duration;
@@ -22,7 +22,8 @@ Exit codes:
   2  the command line, or a value in it, is not understood
   3  what it names does not exist
   4  conflict: what it would make exists, or what it rests on has changed
-  6  --wait ran out of time; what was asked for goes on";
+  6  --wait ran out of time; what was asked for goes on
+  7  partly done: exec succeeded on some servants only";
 
 /// The command line of the kingdom.
 #[derive(Debug, Parser)]
@@ -76,6 +77,9 @@ pub enum Noun {
     /// Servants: the hosts that run instances.
     #[command(subcommand)]
     Servant(servant::ServantCommand),
+    /// Run a command on servants, or beside an instance.
+    #[command(after_help = exec::AFTER_HELP)]
+    Exec(exec::ExecArgs),
     /// Shared configuration.
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -129,6 +133,7 @@ impl Cli {
             Noun::Release(command) => command.run(globals).await,
             Noun::Instance(command) => command.run(globals).await,
             Noun::Servant(command) => command.run(globals).await,
+            Noun::Exec(args) => args.run(globals).await,
             Noun::Config(command) => command.run(globals).await,
             Noun::Event(command) => command.run(globals).await,
             Noun::State(command) => command.run(globals).await,

@@ -26,8 +26,8 @@ const LOOK_BACK: EventNumber = 10_000;
 const HISTORY_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The nouns that events are about.
-const NOUNS: [&str; 9] =
-    ["app", "version", "release", "config", "instance", "servant", "command", "alert", "king"];
+const NOUNS: [&str; 10] =
+    ["app", "version", "release", "config", "instance", "servant", "command", "alert", "king", "exec"];
 
 /// Events.
 #[derive(Debug, Subcommand)]

@@ -17,6 +17,10 @@ pub enum Failure {
     Usage(String),
     /// Waiting ran out of time; what was asked for goes on.
     WaitTimedOut(String),
+    /// It succeeded on some servants and not on others.
+    PartlyDone(String),
+    /// What ran has ended like this; everything is said already.
+    Exit(u8),
     /// Anything else.
     Failed(anyhow::Error),
     /// The reader of our output went away: the end, and nothing to complain about.
@@ -37,6 +41,8 @@ impl Failure {
             Self::Conflict(_) => 4,
             Self::Usage(_) => 2,
             Self::WaitTimedOut(_) => 6,
+            Self::PartlyDone(_) => 7,
+            Self::Exit(code) => *code,
             Self::Failed(_) => 1,
             Self::OutputClosed => 0,
         }
@@ -44,7 +50,7 @@ impl Failure {
 
     /// Says on stderr what happened, as an object when results are objects too.
     pub fn report(&self, format: Format) -> ExitCode {
-        if !matches!(self, Self::OutputClosed) {
+        if !matches!(self, Self::OutputClosed | Self::Exit(_)) {
             match format {
                 Format::Json => eprintln!("{}", self.to_json()),
                 Format::Table | Format::Name => eprintln!("error: {}", self.message()),
@@ -58,11 +64,13 @@ impl Failure {
             Self::Refused(refusal) => {
                 format!("{}: {}\n  try: {}", refusal.field, refusal.rule, refusal.fix)
             }
-            Self::NotFound(text) | Self::Conflict(text) | Self::Usage(text) | Self::WaitTimedOut(text) => {
-                text.clone()
-            }
+            Self::NotFound(text)
+            | Self::Conflict(text)
+            | Self::Usage(text)
+            | Self::WaitTimedOut(text)
+            | Self::PartlyDone(text) => text.clone(),
             Self::Failed(error) => format!("{error:#}"),
-            Self::OutputClosed => String::new(),
+            Self::OutputClosed | Self::Exit(_) => String::new(),
         }
     }
 
@@ -73,6 +81,8 @@ impl Failure {
             | Self::Conflict(_)
             | Self::Usage(_)
             | Self::WaitTimedOut(_)
+            | Self::PartlyDone(_)
+            | Self::Exit(_)
             | Self::Failed(_)
             | Self::OutputClosed => (None, self.message()),
         };

@@ -131,6 +131,8 @@ async fn watch(
                 | Failure::Conflict(_)
                 | Failure::Usage(_)
                 | Failure::WaitTimedOut(_)
+                | Failure::PartlyDone(_)
+                | Failure::Exit(_)
                 | Failure::OutputClosed),
             ) => return Err(failure),
         }

@@ -18,6 +18,7 @@ mod version;
 mod release;
 mod instance;
 mod servant;
+mod exec;
 mod config;
 mod past;
 mod event;

@@ -40,6 +40,11 @@ impl Style {
         Self::choose(globals, std::io::stdout().is_terminal())
     }
 
+    /// The styles of stdout and of stderr.
+    pub fn of_both(globals: &Globals) -> [Self; 2] {
+        [Self::of_stdout(globals), Self::choose(globals, std::io::stderr().is_terminal())]
+    }
+
     fn choose(globals: &Globals, terminal: bool) -> Self {
         let forbidden = globals.no_color.as_deref().is_some_and(|value| !value.is_empty());
         match globals.color {
@@ -100,7 +105,8 @@ pub fn list<T: Item>(globals: &Globals, items: &[T]) -> Result<(), Failure> {
     print(&text)
 }
 
-fn table<T: Item>(style: Style, items: &[T]) -> String {
+/// A list as a table.
+pub fn table<T: Item>(style: Style, items: &[T]) -> String {
     let mut table = Table::new(T::COLUMNS);
     items.iter().for_each(|item| table.push(item.cells()));
     table.render(style)

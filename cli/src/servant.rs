@@ -10,16 +10,23 @@ use crate::plan::PlanArgs;
 use crate::table::Cell;
 use crate::top::{self, Measured, TopArgs, age, percent, size};
 use clap::Subcommand;
-use events::ServantName;
 use events::command::{RemoveServant, ServantCommand as Wanted};
+use events::disk::DiskLevel;
 use events::query::{MetricsQuestion, Question, ServantItem, ServantMetrics};
+use events::{Selector, ServantName};
 
 /// Servants.
 #[derive(Debug, Subcommand)]
 pub enum ServantCommand {
     /// List servants.
-    #[command(after_help = "Examples:\n  kingctl servant ls\n  kingctl servant ls -o json")]
-    Ls,
+    #[command(
+        after_help = "Examples:\n  kingctl servant ls\n  kingctl servant ls --selector role=web\n  kingctl servant ls -o json"
+    )]
+    Ls {
+        /// Only those with these labels: role=web, role!=db, zone, !zone; a comma means and.
+        #[arg(short = 'l', long, value_name = "TERMS")]
+        selector: Option<Selector>,
+    },
     /// Show a servant: what it is, and what it uses now.
     #[command(after_help = "Examples:\n  kingctl servant show s1\n  kingctl servant show s1 -o json")]
     Show { servant: ServantName },
@@ -52,9 +59,10 @@ impl ServantCommand {
     /// When the servant does not exist or still lives, or no King answers.
     pub async fn run(self, globals: &Globals) -> Result<(), Failure> {
         match self {
-            Self::Ls => {
+            Self::Ls { selector } => {
                 let client = Client::connect(globals).await?;
-                let found = client.query::<ServantItem>("servant.ls", &Question::default()).await?;
+                let mut found = client.query::<ServantItem>("servant.ls", &Question::default()).await?;
+                found.retain(|servant| selector.as_ref().is_none_or(|it| it.chooses(&servant.labels)));
                 output::list(globals, &found)
             }
             Self::Show { servant } => show::show(globals, servant).await,
@@ -75,10 +83,15 @@ impl ServantCommand {
 
 impl Item for ServantItem {
     const COLUMNS: &'static [&'static str] =
-        &["SERVANT", "DOMAIN", "STATE", "INSTANCES", "CPUS", "MEMORY", "CAPABILITIES", "SINCE"];
+        &["SERVANT", "DOMAIN", "STATE", "INSTANCES", "CPUS", "MEMORY", "LABELS", "CAPABILITIES", "SINCE"];
 
     fn cells(&self) -> Vec<Cell> {
-        let state = if self.lost { (Paint::Bad, "lost") } else { (Paint::Good, "alive") };
+        let full = self.disk.filter(|disk| disk.level == DiskLevel::Critical);
+        let state = match (self.lost, full) {
+            (true, _) => (Paint::Bad, "lost".to_owned()),
+            (false, Some(disk)) => (Paint::Bad, format!("disk {} % full", disk.used_percent)),
+            (false, None) => (Paint::Good, "alive".to_owned()),
+        };
         vec![
             Cell::new(&self.name),
             Cell::new(&self.domain),
@@ -86,6 +99,7 @@ impl Item for ServantItem {
             Cell::new(self.instances),
             Cell::new(self.cpus),
             Cell::new(format!("{:.1} GiB", self.memory_bytes as f64 / f64::from(1 << 30))),
+            Cell::new(labels(self)),
             Cell::new(capabilities(self)),
             Cell::new(self.since),
         ]
@@ -142,6 +156,11 @@ impl Measured for ServantMetrics {
     fn used_bytes(&self) -> u64 {
         self.memory_used_bytes
     }
+}
+
+fn labels(servant: &ServantItem) -> String {
+    let each = servant.labels.iter().map(|(name, value)| format!("{name}={value}"));
+    each.collect::<Vec<_>>().join(", ")
 }
 
 fn capabilities(servant: &ServantItem) -> String {

@@ -10,8 +10,8 @@ use anyhow::anyhow;
 use audit::travel;
 use clap::{Args, Subcommand};
 use events::query::{
-    AlertItem, AppItem, Change, ConfigItem, DifferenceItem, FieldChange, InstanceItem, Moment, Question,
-    ReleaseItem, ServantItem, StateItem, StateQuestion, VersionItem,
+    AlertItem, AppItem, Change, ConfigItem, DifferenceItem, ExecItem, FieldChange, InstanceItem, Moment,
+    Question, ReleaseItem, ServantItem, StateItem, StateQuestion, VersionItem,
 };
 use events::{AppName, ProcessName, ServantName};
 use realm::query::Items;
@@ -37,7 +37,7 @@ pub enum StateCommand {
 #[derive(Clone, Debug, Args)]
 pub struct ShowArgs {
     /// What to list; without it, how many there are of each.
-    #[arg(value_name = "NOUN", value_parser = ["app", "version", "release", "instance", "servant", "config", "alert"])]
+    #[arg(value_name = "NOUN", value_parser = ["app", "version", "release", "instance", "servant", "config", "alert", "exec"])]
     noun: Option<String>,
     /// When: an event number, a time (RFC 3339), or how long ago (`10m ago`).
     #[arg(long, value_name = "TIME|EVENT", value_parser = past::parse_moment, default_value = "now")]
@@ -65,7 +65,7 @@ pub struct DiffArgs {
     #[arg(value_name = "TO", value_parser = past::parse_moment, default_value = "now")]
     to: Moment,
     /// Only things of this noun.
-    #[arg(long, value_parser = ["app", "version", "release", "instance", "servant", "config", "alert", "king"])]
+    #[arg(long, value_parser = ["app", "version", "release", "instance", "servant", "config", "alert", "king", "exec"])]
     noun: Option<String>,
     #[command(flatten)]
     file: FileArg,
@@ -102,6 +102,7 @@ async fn show(globals: &Globals, args: ShowArgs) -> Result<(), Failure> {
         Some("servant") => ask::<ServantItem>(globals, &client, &args).await,
         Some("config") => ask::<ConfigItem>(globals, &client, &args).await,
         Some("alert") => ask::<AlertItem>(globals, &client, &args).await,
+        Some("exec") => ask::<ExecItem>(globals, &client, &args).await,
         Some(other) => Err(Failure::Usage(format!("there is no list of {other:?}"))),
     }
 }
@@ -147,6 +148,7 @@ fn list_all(globals: &Globals, state: &State, noun: &str, question: &Question) -
         Items::Alerts(items) => output::list(globals, &items),
         Items::Whys(items) => output::list(globals, &items),
         Items::WhyNots(items) => output::list(globals, &items),
+        Items::Execs(items) => output::list(globals, &items),
     }
 }
 

@@ -24,6 +24,25 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     milliseconds.map(Duration::from_millis).ok_or_else(wrong)
 }
 
+/// A size: `500`, `64k`, `10m`, `1g`, in bytes; units are powers of 1024.
+///
+/// # Errors
+/// When the text is none of these.
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
+    let wrong = || format!("{text:?} is not a size like 500, 64k, 10m or 1g");
+    let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    let bytes = match unit {
+        "" => Some(number),
+        "k" => number.checked_mul(1 << 10),
+        "m" => number.checked_mul(1 << 20),
+        "g" => number.checked_mul(1 << 30),
+        _ => None,
+    };
+    bytes.ok_or_else(wrong)
+}
+
 /// `shop@1.4.0`: a version of an app. A `v` before the version is taken, as Git tags have it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AppVersion {
@@ -99,6 +118,16 @@ mod tests {
         }
         for text in ["", "s", "-1s", "1.5m", "5 m", "5d", "99999999999999999999s", "18446744073709551615h"] {
             assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        for (text, bytes) in [("0", 0), ("500", 500), ("64k", 65_536), ("10m", 10 << 20), ("1g", 1 << 30)] {
+            assert_eq!(parse_bytes(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "k", "-1", "1.5m", "1 m", "1t", "99999999999g"] {
+            assert!(parse_bytes(text).is_err(), "{text}");
         }
     }
 

@@ -34,6 +34,8 @@ pub struct Plan {
     pub king: Vec<String>,
     /// Further flags of the Alerter.
     pub alerter: Vec<String>,
+    /// Further flags of every servant; `{name}` stands for its name.
+    pub servant: Vec<String>,
 }
 
 impl Default for Plan {
@@ -43,6 +45,7 @@ impl Default for Plan {
             servants: 1,
             king: Vec::new(),
             alerter: vec!["--resolve-after-ms".into(), "1500".into()],
+            servant: Vec::new(),
         }
     }
 }
@@ -97,7 +100,9 @@ impl Kingdom {
         self.add("alerter", "alerter", plan.alerter.iter().map(OsString::from).collect());
         for index in 0..plan.servants {
             let (name, range) = (format!("s{}", index + 1), self.ports.of_servant(index, plan.servants));
-            self.add(&name, "servant", servant_flags(&name, range));
+            let mut flags = servant_flags(&name, range);
+            flags.extend(plan.servant.iter().map(|flag| flag.replace("{name}", &name).into()));
+            self.add(&name, "servant", flags);
         }
     }
 
@@ -263,10 +268,15 @@ impl Kingdom {
 
     /// Runs `kingctl`.
     pub async fn kingctl(&self, arguments: &[&str]) -> Ended {
+        run(self.kingctl_command(arguments)).await
+    }
+
+    /// A `kingctl` as a command, for those that need more than their arguments.
+    pub fn kingctl_command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(programs::kingdom("kingctl"));
         command.args(arguments).env_clear().envs(clean_environment());
         command.env("KING_NATS", self.nats.url()).env("USER", "tester").current_dir(self.path());
-        run(command).await
+        command
     }
 
     /// A `kingctl` that is not started yet, for those that go on until they are told to end.

@@ -4,7 +4,7 @@
 use super::TailArgs;
 use crate::client::Client;
 use crate::failure::Failure;
-use events::event::InstanceEvent;
+use events::event::{ExecEvent, InstanceEvent};
 use events::query::{InstanceItem, Question, ServantItem};
 use events::{AppName, Event, Fact, InstanceId, ServantId};
 use std::collections::BTreeMap;
@@ -90,7 +90,12 @@ fn app_of(fact: &Fact) -> Option<&AppName> {
         Fact::Version(event) => Some(event.app()),
         Fact::Release(event) => Some(event.app()),
         Fact::Config(event) => event.scope(),
-        Fact::Instance(_) | Fact::Servant(_) | Fact::Command(_) | Fact::Alert(_) | Fact::King(_) => None,
+        Fact::Instance(_)
+        | Fact::Servant(_)
+        | Fact::Command(_)
+        | Fact::Alert(_)
+        | Fact::King(_)
+        | Fact::Exec(_) => None,
     }
 }
 
@@ -98,6 +103,8 @@ fn servant_of(fact: &Fact) -> Option<ServantId> {
     match fact {
         Fact::Servant(event) => Some(event.servant()),
         Fact::App(event) => event.servant(),
+        Fact::Exec(ExecEvent::Ended(event)) => Some(event.servant),
+        Fact::Exec(ExecEvent::Requested(_) | ExecEvent::Cancelled(_)) => None,
         Fact::Version(_)
         | Fact::Release(_)
         | Fact::Config(_)

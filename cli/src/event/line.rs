@@ -1,7 +1,7 @@
 //! One event as one line.
 
 use crate::output::{Paint, Style, visible};
-use events::event::InstanceEvent;
+use events::event::{ExecEvent, InstanceEvent};
 use events::{Event, Fact};
 use serde_json::Value;
 
@@ -61,7 +61,13 @@ pub fn paint(fact: &Fact) -> Paint {
             | InstanceEvent::Stopped(_) => Paint::None,
         },
         Fact::App(_) | Fact::Version(_) | Fact::Release(_) => Paint::Strong,
-        Fact::Config(_) | Fact::Servant(_) | Fact::Command(_) | Fact::Alert(_) | Fact::King(_) => Paint::None,
+        Fact::Exec(ExecEvent::Ended(event)) if !event.outcome.end.is_success() => Paint::Bad,
+        Fact::Exec(_)
+        | Fact::Config(_)
+        | Fact::Servant(_)
+        | Fact::Command(_)
+        | Fact::Alert(_)
+        | Fact::King(_) => Paint::None,
     }
 }
 

@@ -110,7 +110,8 @@ fn one(event: &Event, style: Style) -> String {
         | Fact::Instance(_)
         | Fact::Servant(_)
         | Fact::Alert(_)
-        | Fact::King(_) => event.fact.subject_id(),
+        | Fact::King(_)
+        | Fact::Exec(_) => event.fact.subject_id(),
     };
     format!(
         "{} {} {}{}",

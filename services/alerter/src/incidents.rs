@@ -15,6 +15,7 @@ mod stories;
 pub use open::Key;
 
 use events::command::alert::MailPhase;
+use events::disk::DiskLevel;
 use events::event::{
     AlertEvent, InstanceCrashLooped, InstanceCrashed, InstanceEvent, InstanceFailed, MailPlanned,
     ServantEvent,
@@ -44,7 +45,8 @@ const KINDS_IN_CALM: [&str; 7] = [
 pub struct Notice {
     /// The id of the mail: made of the incident, the phase and the event, so the same on every run.
     pub mail: Uuid,
-    /// `crash/<instance>`, `crash-loop/<instance>`, `instance-failed/<instance>` or `servant-lost/<servant>`.
+    /// `crash/<instance>`, `crash-loop/<instance>`, `instance-failed/<instance>`, `servant-lost/<servant>` or
+    /// `disk-full/<servant>`.
     pub incident: String,
     pub phase: MailPhase,
     /// The event that began or ended it.
@@ -99,7 +101,8 @@ impl Incidents {
             | Fact::Release(_)
             | Fact::Config(_)
             | Fact::Command(_)
-            | Fact::King(_) => Vec::new(),
+            | Fact::King(_)
+            | Fact::Exec(_) => Vec::new(),
         };
         self.names.forget(&event.fact);
         notices
@@ -191,6 +194,7 @@ impl Incidents {
 
     fn servant(&mut self, event: &Event, fact: &ServantEvent) -> Vec<Notice> {
         let key = Key::ServantLost(fact.servant());
+        let full = Key::DiskFull(fact.servant());
         let notice = match fact {
             ServantEvent::Lost(_) if self.open.contains_key(&key) => None,
             ServantEvent::Lost(lost) => {
@@ -198,8 +202,21 @@ impl Incidents {
                 Some(self.fire(key, Open::new(event), subject, body))
             }
             ServantEvent::Returned(_) => self.close(key, event, Closing::Returned),
-            ServantEvent::Removed(_) => self.close(key, event, Closing::Removed),
-            ServantEvent::Joined(_) | ServantEvent::Changed(_) => None,
+            ServantEvent::Removed(_) => {
+                let gone = [key, full].map(|key| self.close(key, event, Closing::Removed));
+                return gone.into_iter().flatten().collect();
+            }
+            ServantEvent::DiskChanged(changed) => match changed.disk.level {
+                DiskLevel::Critical if self.open.contains_key(&full) => None,
+                DiskLevel::Critical => {
+                    let (subject, body) = self.words.disk_full(&self.names, event, changed);
+                    Some(self.fire(full, Open::new(event), subject, body))
+                }
+                DiskLevel::High | DiskLevel::Normal => {
+                    self.close(full, event, Closing::RoomAgain(changed.disk))
+                }
+            },
+            ServantEvent::Joined(_) | ServantEvent::Changed(_) | ServantEvent::DiskCleaned(_) => None,
         };
         notice.into_iter().collect()
     }

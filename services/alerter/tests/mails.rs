@@ -26,6 +26,7 @@ fn placed() -> Vec<Fact> {
         cpus: 2,
         memory_bytes: 1,
         boot: "boot".to_owned(),
+        labels: events::Labels::new(),
     };
     let place = InstancePlaced {
         instance: INSTANCE,

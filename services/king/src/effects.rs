@@ -7,7 +7,7 @@ use bus::Bus;
 use bus::inbox::Inbox;
 use bus::public_events::{PublicEventError, Publisher};
 use bus::views::{ViewError, Views};
-use events::subject::{assignment_key, domain_key};
+use events::subject::{assignment_key, domain_key, execs_key};
 use events::view::{Stamp, Stamped};
 use events::{Event, EventNumber, wire};
 use futures_util::FutureExt;
@@ -100,8 +100,13 @@ async fn mark_orphans(views: &Views, kingdom: &Kingdom) {
 }
 
 fn parse_view_key(key: &str) -> Option<ViewKey> {
-    let servant = key.strip_prefix("assignment.").and_then(|id| id.parse().ok()).map(ViewKey::Assignment);
-    servant.or_else(|| key.strip_prefix("domain.").and_then(|name| name.parse().ok()).map(ViewKey::Domain))
+    let (kind, name) = key.split_once('.')?;
+    match kind {
+        "assignment" => name.parse().ok().map(ViewKey::Assignment),
+        "exec" => name.parse().ok().map(ViewKey::Execs),
+        "domain" => name.parse().ok().map(ViewKey::Domain),
+        _ => None,
+    }
 }
 
 /// The name of a view, its bytes as of a state, and their stamp.
@@ -111,6 +116,10 @@ pub fn view(state: &State, key: &ViewKey) -> (String, Vec<u8>, Stamp) {
         ViewKey::Assignment(servant) => {
             let view = project::assignment(state, *servant);
             (assignment_key(*servant), wire::encode(&Stamped { stamp, view }), stamp)
+        }
+        ViewKey::Execs(servant) => {
+            let view = project::execs(state, *servant);
+            (execs_key(*servant), wire::encode(&Stamped { stamp, view }), stamp)
         }
         ViewKey::Domain(domain) => {
             let view = project::domain(state, domain);

@@ -15,7 +15,7 @@ mod child;
 mod lines;
 mod sockets;
 mod connection;
-mod orphans;
+pub(crate) mod orphans;
 
 use crate::spool::{SpoolLimits, SpoolWriter};
 use child::{Child, Progress};

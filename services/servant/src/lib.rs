@@ -3,7 +3,8 @@
 //! A newcomer reads it in this order: [`spec`] (what an instance is), [`reconcile`] (what must be done; pure),
 //! [`holder`] (the small process that holds an instance, in any weather) with its [`spool`], [`keeper`] (the
 //! Servant's side of the holders), [`release`] (fetch, unpack, build), [`probe`] (ports and health), [`memory`],
-//! [`reports`] and [`ship`] (what must not be lost), and [`run`] (the shell that puts it together). It knows no other
+//! [`reports`] and [`ship`] (what must not be lost), [`disk`] (that it
+//! does not fill), [`exec`] (arbitrary commands), and [`run`] (the shell that puts it together). It knows no other
 //! service: only subjects of the bus.
 
 pub mod args;
@@ -17,10 +18,13 @@ pub mod keeper;
 pub mod release;
 pub mod probe;
 pub mod memory;
+mod view;
 pub mod reports;
 pub mod app_events;
 pub mod telemetry;
 pub mod ship;
+pub mod disk;
+pub mod exec;
 pub mod run;
 
 pub use args::Args;

@@ -3,14 +3,18 @@
 use anyhow::{Context, Result};
 use clap::Parser;
 use servant::run::Servant;
-use servant::{Args, holder};
+use servant::{Args, exec, holder};
 use service::Shutdown;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // A holder is this same program, and needs nothing of what follows.
-    if std::env::args_os().nth(1).is_some_and(|word| word == holder::WORD) {
+    // A holder and a runner are this same program, and need nothing of what follows.
+    let word = std::env::args_os().nth(1).unwrap_or_default();
+    if word == holder::WORD {
         return outcome(holder::run().context("the holder failed"));
+    }
+    if word == exec::runner::WORD {
+        return outcome(exec::runner::run().context("the runner failed"));
     }
     outcome(serve(&Args::parse()))
 }

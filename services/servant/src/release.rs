@@ -1,7 +1,7 @@
 //! Releases on this host: fetched by digest, unpacked below their own root, built once, kept until nobody needs them.
 //!
 //! `releases/<app>/<release>-<digest>/` is the tree that processes run in; beside it lie `….ready`, the mark that it is
-//! whole, and `….log`, the output of its build.
+//! whole, `….log`, the output of its build, and `….unused`, since when nothing runs of it.
 
 pub mod unpack;
 pub mod build;
@@ -67,49 +67,104 @@ impl ReleaseFolder {
     /// # Errors
     /// When something cannot be removed.
     pub fn remove(&self) -> io::Result<()> {
-        for file in [&self.ready, &self.log] {
+        for file in [&self.ready, &self.log, &self.tree.with_extension(UNUSED)] {
             absent_is_fine(std::fs::remove_file(file))?;
         }
         absent_is_fine(std::fs::remove_dir_all(&self.tree))
     }
 }
 
-fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
+pub(crate) fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
     }
 }
 
+/// The mark of a tree that nobody uses; as old as it is unused.
+pub const UNUSED: &str = "unused";
+
 /// Where releases go that nobody uses, until they are deleted.
 const TRASH: &str = ".trash";
 
-/// Moves the releases that nobody uses out of the way, which is quick; gives the folder that is to be emptied.
+/// The folder that releases are moved to before they are deleted.
+pub fn trash(releases: &Path) -> PathBuf {
+    releases.join(TRASH)
+}
+
+/// Every whole tree with the name of its app, whether it is used or not.
+///
+/// # Errors
+/// When a folder cannot be read.
+pub fn trees(releases: &Path) -> io::Result<Vec<(String, PathBuf)>> {
+    let mut trees = Vec::new();
+    for (app, path) in entries(releases)? {
+        let is_tree = path.is_dir() && path.with_extension("ready").exists();
+        trees.extend(is_tree.then(|| (name(&app).to_owned(), path)));
+    }
+    Ok(trees)
+}
+
+/// Moves what is left of releases that nobody uses and that never were whole out of the way, which is quick. Whole ones
+/// may be of use again: the policy of the disk says how long they are kept.
 ///
 /// # Errors
 /// When a folder cannot be read or moved.
-pub fn set_aside_unused(releases: &Path, used: &BTreeSet<ReleaseKey>) -> io::Result<PathBuf> {
-    let trash = releases.join(TRASH);
-    std::fs::create_dir_all(&trash)?;
+pub fn set_aside_broken(releases: &Path, used: &BTreeSet<ReleaseKey>) -> io::Result<()> {
     let kept: BTreeSet<PathBuf> = used.iter().map(|key| ReleaseFolder::new(releases, key).tree).collect();
+    for (app, path) in entries(releases)? {
+        let tree = app.join(name(&path).split('.').next().unwrap_or_default());
+        if !kept.contains(&tree) && !(tree.is_dir() && tree.with_extension("ready").exists()) {
+            move_aside(releases, &path)?;
+        }
+        remove_if_empty(&app)?;
+    }
+    Ok(())
+}
+
+/// Moves a tree out of the way, with all that lies beside it.
+///
+/// # Errors
+/// When it cannot be moved.
+pub fn set_aside(releases: &Path, tree: &Path) -> io::Result<()> {
+    // The mark first: a tree without it is not whole.
+    for extension in ["ready", UNUSED, "log"] {
+        absent_is_fine(move_aside(releases, &tree.with_extension(extension)))?;
+    }
+    absent_is_fine(move_aside(releases, tree))?;
+    tree.parent().map_or(Ok(()), remove_if_empty)
+}
+
+/// Everything in the folders of apps, with the folder that it is in.
+fn entries(releases: &Path) -> io::Result<Vec<(PathBuf, PathBuf)>> {
+    let mut found = Vec::new();
     for app in std::fs::read_dir(releases)? {
         let app = app?.path();
-        if app == trash || !app.is_dir() {
+        if app == trash(releases) || !app.is_dir() {
             continue;
         }
         for entry in std::fs::read_dir(&app)? {
-            let path = entry?.path();
-            // What lies beside a tree has its name with something after a dot.
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            if !kept.contains(&app.join(name.split('.').next().unwrap_or_default())) {
-                std::fs::rename(&path, trash.join(service::clock::fresh_id().to_string()))?;
-            }
-        }
-        if !kept.iter().any(|tree| tree.starts_with(&app)) {
-            std::fs::remove_dir(&app)?;
+            found.push((app.clone(), entry?.path()));
         }
     }
-    Ok(trash)
+    Ok(found)
+}
+
+fn name(path: &Path) -> &str {
+    path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
+}
+
+fn move_aside(releases: &Path, path: &Path) -> io::Result<()> {
+    let trash = trash(releases);
+    std::fs::create_dir_all(&trash)?;
+    std::fs::rename(path, trash.join(service::clock::fresh_id().to_string()))
+}
+
+fn remove_if_empty(folder: &Path) -> io::Result<()> {
+    match std::fs::remove_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+        other => absent_is_fine(other),
+    }
 }
 
 /// Deletes what was moved out of the way. Takes its time: nobody should wait for it.

@@ -11,6 +11,10 @@ mod shell;
 use crate::app_events::place::Place;
 use crate::app_events::{Hub, relay};
 use crate::args::Args;
+use crate::disk::shelf::Shelf;
+use crate::disk::{Caretaker, Room};
+use crate::exec::records::Records;
+use crate::exec::{self, Executor};
 use crate::memory::Memory;
 use crate::release::Preparer;
 use crate::reports::{Reports, Sender};
@@ -19,11 +23,17 @@ use crate::{host, keeper};
 use anyhow::{Context, Result};
 use bus::Bus;
 use events::report::{Emitted, PortRange};
-use events::{ServantId, ServantName};
+use events::{Labels, ServantId, ServantName, label};
 use service::Shutdown;
 use service::data::Folder;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
-use tokio::sync::mpsc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+/// How long runs of commands may take to end when the servant does.
+const END_EXECS: Duration = Duration::from_secs(2);
 
 /// Everything that a servant needs to run.
 pub struct Servant {
@@ -38,6 +48,8 @@ pub struct Servant {
     /// Until it runs.
     emitted: Option<mpsc::Receiver<Emitted>>,
     ports: PortRange,
+    labels: Labels,
+    exec: Exec,
     boot: String,
     steady_ms: u64,
     at_end: AtEnd,
@@ -50,6 +62,13 @@ enum AtEnd {
     Stop,
 }
 
+/// Whether arbitrary commands are run here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exec {
+    On,
+    Off,
+}
+
 impl Servant {
     /// Takes the data folder and connects.
     ///
@@ -57,6 +76,7 @@ impl Servant {
     /// When the folder is in use or damaged, or no server answers.
     pub async fn open(args: &Args) -> Result<Self> {
         let name = name(args)?;
+        let labels = label::collect(args.labels.iter().cloned()).context("--label or KING_LABELS")?;
         let folder = Folder::open(args.common.data.join(format!("servant-{name}")))?;
         let servant = ServantId(service::identity::load_or_create(&folder.join("id"))?);
         for part in ["instances", "releases"] {
@@ -76,6 +96,7 @@ impl Servant {
             bus: bus.clone(),
             servant,
             releases: folder.join("releases"),
+            room: Room { folder: folder.path().to_owned(), settings: args.disk_settings()? },
             boot: boot.clone(),
             path: args.path.clone(),
         };
@@ -95,6 +116,8 @@ impl Servant {
             hub,
             emitted: Some(emitted),
             ports: args.ports,
+            labels,
+            exec: if args.no_exec { Exec::Off } else { Exec::On },
             boot,
             steady_ms: args.steady_ms,
             at_end,
@@ -107,7 +130,13 @@ impl Servant {
     /// When the King refuses this servant, or the disk fails.
     pub async fn run(mut self, shutdown: Shutdown) -> Result<()> {
         self.sweep_builds().await?;
-        let registration = background::Registration::new(&self.sender, self.ports, &self.boot);
+        let registration = background::Registration::new(
+            &self.sender,
+            self.ports,
+            self.labels.clone(),
+            self.exec,
+            &self.boot,
+        );
         let beats = tokio::spawn(background::beat(self.bus.clone(), self.sender.clone()));
         let registering = tokio::spawn(background::register(registration, self.reports.clone()));
         let sending = tokio::spawn(self.reports.clone().send(self.bus.clone()));
@@ -116,25 +145,57 @@ impl Servant {
         let emitted = self.emitted.take().expect("it is run once");
         let keeping = tokio::spawn(relay::run(self.hub.clone(), emitted, self.reports.clone()));
         let (hub, at_end) = (self.hub.clone(), self.at_end);
-        let mut shell = shell::Shell::new(self);
+        let (end_execs, execs) = self.execs()?;
+        let (used, told) = watch::channel(BTreeSet::new());
+        let (wishes, removals) = mpsc::channel(1);
+        let shelf = Shelf { releases: self.preparer.releases.clone() };
+        let (servant, room) = (self.sender.servant, self.preparer.room.clone());
+        let caretaker = Caretaker::new(servant, room, shelf, self.reports.clone(), told, wishes);
+        let mut shell = shell::Shell::new(self, used, removals);
         tokio::select! {
             found = shell.find() => found?,
             // What runs is left running, so nothing needs to be found; what shall be stopped does.
             () = shutdown.requested(), if at_end == AtEnd::Leave => {}
         }
+        // Only now is known what is in use.
+        let caring = tokio::spawn(caretaker.run());
         let mut sending = sending;
         let result = tokio::select! {
             result = shell.run(&shutdown) => result,
             sent = &mut sending => sent.context("sending reports broke off")?.map_err(Into::into),
         };
+        caring.abort();
         beats.abort();
         registering.abort();
         telling.abort();
         hub.end();
         keeping.await.context("keeping events of apps broke off")?;
+        end_execs.send_replace(true);
+        if tokio::time::timeout(END_EXECS, execs).await.is_err() {
+            tracing::warn!("runs are ended by their runners; they are told to be lost at the next start");
+        }
         shell.drain().await;
         sending.abort();
         result
+    }
+
+    /// Runs commands from now on, also where none may be begun any more: those of before must be told.
+    fn execs(&self) -> Result<(watch::Sender<bool>, JoinHandle<()>)> {
+        let host = exec::Host {
+            bus: self.bus.clone(),
+            sender: self.sender.clone(),
+            reports: self.reports.clone(),
+            records: Records::open(&self.folder.join("execs")).context("could not make execs")?,
+            places: exec::Places {
+                servant: self.sender.name.clone(),
+                instances: self.instances(),
+                releases: self.preparer.releases.clone(),
+                path: self.preparer.path.clone(),
+            },
+            program: PathBuf::from("/proc/self/exe"),
+        };
+        let (end, ending) = watch::channel(false);
+        Ok((end, tokio::spawn(Executor::serve(host, ending))))
     }
 
     /// A build whose Servant died goes on writing into a tree that will be made anew.

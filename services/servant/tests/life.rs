@@ -10,7 +10,7 @@ use support::*;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_is_fetched_started_checked_and_stopped() {
-    let mut kingdom = Kingdom::with_servant(&[]).await;
+    let mut kingdom = Kingdom::with_servant(&["--keep-releases", "0"]).await;
     let facts = kingdom.heard().registration().unwrap();
     assert!(facts.capabilities.contains_key("git"), "{facts:?}");
     let release = kingdom.release(1, &[("server.py", SERVER)], web("exec python3 server.py")).await;

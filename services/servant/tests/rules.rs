@@ -32,7 +32,7 @@ async fn a_servant_that_the_king_refuses_ends_and_says_why() {
             fix: "start this servant with another --name, or remove the other with `kingctl servant remove`"
                 .into(),
         }),
-        News::Servant(_) | News::Instance(_) => Verdict::Committed,
+        News::Servant(_) | News::Instance(_) | News::Exec(_) => Verdict::Committed,
     })
     .await;
     let servant = kingdom.spawn_servant(Stdio::piped());

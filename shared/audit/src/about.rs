@@ -1,7 +1,7 @@
 //! Which app and which servant an event is about. An event about an instance names only the instance; who it belongs to
 //! is remembered from the event that placed it.
 
-use events::event::{InstanceEvent, ServantEvent};
+use events::event::{ExecEvent, InstanceEvent, ServantEvent};
 use events::{AppName, Event, Fact, InstanceId, ServantId, ServantName};
 use realm::State;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -38,7 +38,24 @@ impl Owners {
             Fact::Config(fact) => About { app: fact.scope().cloned(), servant: None },
             Fact::Instance(fact) => self.note_instance(fact),
             Fact::Servant(fact) => self.note_servant(fact),
+            Fact::Exec(fact) => self.about_exec(fact),
             Fact::Command(_) | Fact::Alert(_) | Fact::King(_) => About::default(),
+        }
+    }
+
+    /// A run on several servants is about none of them; its end on each is.
+    fn about_exec(&self, fact: &ExecEvent) -> About {
+        match fact {
+            ExecEvent::Requested(fact) => {
+                let owner = fact.instance.and_then(|instance| self.owner(instance));
+                let servant = match fact.servants.as_slice() {
+                    [only] => Some(*only),
+                    [] | [_, ..] => None,
+                };
+                About { app: owner.map(|(app, _)| app.clone()), servant }
+            }
+            ExecEvent::Cancelled(_) => About::default(),
+            ExecEvent::Ended(fact) => About { app: None, servant: Some(fact.servant) },
         }
     }
 
@@ -62,7 +79,10 @@ impl Owners {
             ServantEvent::Joined(fact) => self.name(&fact.facts.name, servant),
             ServantEvent::Changed(fact) => self.name(&fact.facts.name, servant),
             ServantEvent::Removed(_) => self.instances.retain(|_, (_, host)| *host != servant),
-            ServantEvent::Lost(_) | ServantEvent::Returned(_) => {}
+            ServantEvent::Lost(_)
+            | ServantEvent::Returned(_)
+            | ServantEvent::DiskChanged(_)
+            | ServantEvent::DiskCleaned(_) => {}
         }
         About { app: None, servant: Some(servant) }
     }

@@ -113,7 +113,12 @@ impl<H: History> Past<'_, H> {
             |app: Option<AppName>| EventQuestion { noun: noun.clone(), app, ..EventQuestion::default() };
         Ok(match key {
             Key::Wish(app) | Key::Removed(app) => Some(about(Some(app.clone()))),
-            Key::Lost(_) | Key::ServantGone(_) | Key::Back(_) | Key::Mail(_) => Some(about(None)),
+            Key::Lost(_)
+            | Key::ServantGone(_)
+            | Key::Back(_)
+            | Key::Disk(_)
+            | Key::Mail(_)
+            | Key::Exec(_) => Some(about(None)),
             Key::Placed(instance) => {
                 // An instance's id tells when it was made: nothing older needs to be looked at.
                 let placed = groups::placing(self.history, self.index, *instance, before)?;

@@ -210,7 +210,8 @@ impl Verifier {
                 | Fact::Instance(_)
                 | Fact::Servant(_)
                 | Fact::Command(_)
-                | Fact::Alert(_) => {}
+                | Fact::Alert(_)
+                | Fact::Exec(_) => {}
             }
         }
         Ok(())

@@ -3,7 +3,7 @@
 //! A newcomer reads it in this order: [`mod@connect`] and [`message`] (the connection, requests, subscriptions),
 //! [`provision`] and [`durable`] (what must stand on the server before a King serves), [`log`] (the commit log, the
 //! truth) and [`tail`] (how every stream is followed), [`inbox`], [`views`], [`mod@lease`], [`public_events`], [`logs`],
-//! [`metrics`], [`objects`] (the other streams and buckets), [`outbox`] and [`table`] over [`store`] (what a host keeps by
+//! [`metrics`], [`flow`], [`objects`] (the other streams and buckets), [`outbox`] and [`table`] over [`store`] (what a host keeps by
 //! itself), [`journal`] (a King's own copy of the log), and [`compare`] and [`repair`] (the log against a journal). It decides nothing and knows nothing of the meaning of what it carries, but for the place of an event.
 //!
 //! A server that fits, with a user for the kingdom that needs no credentials on loopback, and one for the proof of
@@ -15,6 +15,7 @@
 
 pub mod connect;
 pub mod message;
+pub mod flow;
 mod headers;
 mod retry;
 mod api;

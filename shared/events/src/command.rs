@@ -8,11 +8,13 @@ pub mod config;
 pub mod servant;
 pub mod alert;
 pub mod king;
+pub mod exec;
 mod kind;
 
 pub use alert::{AlertCommand, PlanMail, RecordMail};
 pub use app::{AppCommand, CreateApp, DeployApp, PushApp, RefChange, RemoveApp, ScaleApp, StopApp};
 pub use config::{ConfigCommand, SetConfig, UnsetConfig};
+pub use exec::{CancelExec, ExecCommand, RequestExec};
 pub use kind::CommandKind;
 pub use king::{KingCommand, RecordCheckpoint};
 pub use servant::{RemoveServant, ServantCommand};
@@ -31,6 +33,7 @@ nouns! {
         Servant(ServantCommand) = "servant",
         Alert(AlertCommand) = "alert",
         King(KingCommand) = "king",
+        Exec(ExecCommand) = "exec",
     }
 }
 

@@ -9,11 +9,13 @@ pub mod servant;
 pub mod command;
 pub mod alert;
 pub mod king;
+pub mod exec;
 
 pub use alert::{AlertEvent, MailFailed, MailPlanned, MailSent};
 pub use app::{AppCreated, AppDeployed, AppEmitted, AppEvent, AppPushed, AppRemoved, AppScaled, AppSettled};
 pub use command::{CommandAccepted, CommandEvent, CommandRefused};
 pub use config::{ConfigEvent, ConfigSet, ConfigUnset};
+pub use exec::{ExecCancelled, ExecEnded, ExecEvent, ExecRequested, LeftOut};
 pub use instance::{
     Exit, InstanceBecameHealthy, InstanceBecameUnhealthy, InstanceCrashLooped, InstanceCrashed,
     InstanceEvent, InstanceFailed, InstanceFinished, InstanceHalted, InstancePlaced, InstancePortsReplaced,
@@ -22,7 +24,8 @@ pub use instance::{
 pub use king::{KingCheckpointed, KingElected, KingEvent};
 pub use release::{ReleaseCreated, ReleaseEvent};
 pub use servant::{
-    ServantChanged, ServantEvent, ServantJoined, ServantLost, ServantRemoved, ServantReturned,
+    ServantChanged, ServantDiskChanged, ServantDiskCleaned, ServantEvent, ServantJoined, ServantLost,
+    ServantRemoved, ServantReturned,
 };
 pub use version::{VersionEvent, VersionPublished};
 
@@ -47,6 +50,7 @@ nouns! {
         Command(CommandEvent) = "command",
         Alert(AlertEvent) = "alert",
         King(KingEvent) = "king",
+        Exec(ExecEvent) = "exec",
     }
 }
 
@@ -63,6 +67,7 @@ impl Fact {
             Self::Command(event) => event.id().to_string(),
             Self::Alert(event) => event.mail().to_string(),
             Self::King(event) => event.king().to_string(),
+            Self::Exec(event) => event.exec().to_string(),
         }
     }
 

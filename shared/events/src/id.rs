@@ -51,6 +51,8 @@ uuids! {
     InstanceId = "the id of an instance (a UUID)";
     /// A servant: made once, lives in its data folder.
     ServantId = "the id of a servant (a UUID)";
+    /// A run of a command on servants: made by whoever asks for it.
+    ExecId = "the id of a run (a UUID)";
     /// A King process: made at each start.
     KingId = "the id of a King (a UUID)";
 }

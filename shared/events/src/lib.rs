@@ -9,9 +9,12 @@ pub mod limits;
 pub mod name;
 pub mod id;
 pub mod time;
+pub mod label;
 pub mod subject;
 pub mod manifest;
 pub mod checkpoint;
+pub mod exec;
+pub mod disk;
 mod kinds;
 pub mod command;
 pub mod report;
@@ -35,10 +38,15 @@ pub use command::{Command, CommandKind, Order};
 pub use commit::{Commit, KindFinder};
 pub use event::{Cause, Event, Fact};
 pub use fields::Fields;
-pub use id::{Actor, CommandId, CommitHash, Digest, InstanceId, KingId, KingKey, ServantId, Signature};
+pub use id::{
+    Actor, CommandId, CommitHash, Digest, ExecId, InstanceId, KingId, KingKey, ServantId, Signature,
+};
 pub use kinds::Kinded;
+pub use label::{Labels, Selector};
 pub use manifest::Manifest;
-pub use name::{AppName, DomainName, EventName, KingName, PortName, ProcessName, SeriesName, ServantName};
+pub use name::{
+    AppName, DomainName, EventName, KingName, LabelName, PortName, ProcessName, SeriesName, ServantName,
+};
 pub use notice::Notice;
 pub use report::{News, Report, ReportBatch, ReportId};
 pub use time::Timestamp;

@@ -44,10 +44,40 @@ pub const TEXT_BYTES: usize = 8 * 1024;
 pub const MAIL_BYTES: usize = 64 * 1024;
 /// Most tools that a servant may report.
 pub const CAPABILITIES: usize = 64;
+/// Most labels of a servant.
+pub const LABELS: usize = 32;
+/// Longest value of a label, in bytes.
+pub const LABEL_VALUE_BYTES: usize = 63;
+/// Most terms of a selector.
+pub const SELECTOR_TERMS: usize = 16;
 /// Longest time between a stop's SIGTERM and its SIGKILL, in milliseconds.
 pub const STOP_GRACE_MS: u64 = 600_000;
 /// Longest interval, time-out or grace of a health check, in milliseconds.
 pub const HEALTH_MS: u64 = 3_600_000;
+/// Most arguments of a run on servants, its program included.
+pub const EXEC_ARGUMENTS: usize = 256;
+/// Most bytes of them together.
+pub const EXEC_ARGUMENT_BYTES: usize = 8 * 1024;
+/// Longest time of a run, in milliseconds.
+pub const EXEC_TIME_MS: u64 = 24 * 3_600_000;
+/// Most output of a run on one servant, in bytes.
+pub const EXEC_OUTPUT_BYTES: u64 = 1 << 30;
+/// Most servants of one run.
+pub const EXEC_SERVANTS: usize = 256;
+/// Most runs that go on at once on one servant.
+pub const EXECS_PER_SERVANT: usize = 16;
+/// How many runs the state remembers: those that go on, and the newest of those that have ended. The log has all of them.
+pub const EXECS: usize = 500;
+/// Most removed things that one report names.
+pub const REMOVED_NAMED: usize = 20;
+/// Longest name of a removed thing, in bytes.
+pub const REMOVED_NAME_BYTES: usize = 256;
+/// Longest reason why a run did not start or was lost, in bytes.
+pub const EXEC_REASON_BYTES: usize = 512;
+/// Most rows and most columns of a terminal.
+pub const TERMINAL_CELLS: u16 = 4096;
+/// Longest value of `TERM`, in bytes.
+pub const TERMINAL_BYTES: usize = 64;
 /// Most events that one input yields; what is more work continues on ticks.
 pub const EVENTS_PER_INPUT: usize = 1000;
 /// Most bytes of the events that one input yields, as MessagePack; what is more work continues on ticks.

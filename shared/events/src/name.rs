@@ -115,6 +115,8 @@ names! {
     EventName = "event";
     /// The name of a gauge, a counter or one of their tags.
     SeriesName = "series";
+    /// The name of a label of a servant, such as `role`.
+    LabelName = "label";
 }
 
 impl ProcessName {

@@ -4,9 +4,12 @@ pub mod metrics;
 
 pub use metrics::{InstanceMetrics, MetricsQuestion, ServantMetrics};
 
+use crate::disk::Disk;
+use crate::event::LeftOut;
+use crate::exec::{ExecOutcome, Limits, Stdio};
 use crate::{
-    Actor, AppName, CommandId, CommitHash, DomainName, Event, EventNumber, InstanceId, KingKey, Outcome,
-    PortName, ProcessName, ServantId, ServantName, Timestamp,
+    Actor, AppName, CommandId, CommitHash, DomainName, Event, EventNumber, ExecId, InstanceId, KingKey,
+    Labels, Outcome, PortName, ProcessName, Selector, ServantId, ServantName, Timestamp,
 };
 use semver::Version;
 use serde::{Deserialize, Serialize};
@@ -24,6 +27,8 @@ pub const KINDS: &[&str] = &[
     "command.show",
     "alert.ls",
     "king.show",
+    "exec.ls",
+    "exec.show",
     "why.instance",
     "why-not.app",
     "event.ls",
@@ -56,6 +61,9 @@ pub struct Question {
     /// The instance that is asked for; needed by `why.instance`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<InstanceId>,
+    /// The run that is asked for; needed by `exec.show`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exec: Option<ExecId>,
     /// Go on after the page that ended with this: the `next` of its reply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
@@ -316,6 +324,40 @@ pub struct ServantItem {
     pub capabilities: BTreeMap<String, String>,
     pub cpus: u32,
     pub memory_bytes: u64,
+    #[serde(default)]
+    pub labels: Labels,
+    /// How full its disk is; none before it has said so.
+    #[serde(default)]
+    pub disk: Option<Disk>,
+}
+
+/// A run of a command on servants.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ExecItem {
+    pub exec: ExecId,
+    pub command: Vec<String>,
+    /// Who asked for it.
+    pub actor: Actor,
+    pub requested_at: Timestamp,
+    pub selector: Option<Selector>,
+    pub instance: Option<InstanceId>,
+    pub stdio: Stdio,
+    pub limits: Limits,
+    /// Who cancelled it, if anybody.
+    pub cancelled_by: Option<Actor>,
+    pub runs: Vec<ExecRunItem>,
+    pub left_out: Vec<LeftOut>,
+}
+
+/// A run on one of its servants.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ExecRunItem {
+    pub servant: ServantName,
+    /// Whether nothing is heard of the servant now.
+    pub lost: bool,
+    /// How it ended; none while it goes on.
+    pub outcome: Option<ExecOutcome>,
+    pub ended_at: Option<Timestamp>,
 }
 
 /// A configuration key in a list.

@@ -2,12 +2,17 @@
 
 pub mod servant;
 pub mod instance;
+pub mod exec;
 
+pub use exec::{EndedExec, ExecNews};
 pub use instance::{
     Emitted, Exited, Failed, InstanceNews, Looping, PortTaken, Ready, Stage, Started, Steady, Stopped,
     Unhealthy,
 };
-pub use servant::{LoseServant, PortRange, RegisterServant, ReturnServant, ServantNews};
+pub use servant::{
+    CleanDisk, EXEC_CAPABILITY, LoseServant, MeasureDisk, PortRange, RegisterServant, ReturnServant,
+    ServantNews,
+};
 
 use crate::kinds::{Data, DataSeed, nouns};
 use crate::limits::REPORTS_PER_BATCH;
@@ -25,6 +30,7 @@ nouns! {
     News {
         Servant(ServantNews) = "servant",
         Instance(InstanceNews) = "instance",
+        Exec(ExecNews) = "exec",
     }
 }
 

@@ -1,6 +1,6 @@
 //! Every subject, stream and bucket of the kingdom, built and parsed here and nowhere else.
 
-use crate::{AppName, DomainName, InstanceId, KingId, ServantId, ServantName};
+use crate::{AppName, DomainName, ExecId, InstanceId, KingId, ServantId, ServantName};
 use std::fmt;
 
 /// The stream of commits: the truth.
@@ -207,6 +207,35 @@ pub fn domain_of_report(subject: &str) -> Option<DomainName> {
 /// The key of a servant's assignment in [`VIEWS_BUCKET`].
 pub fn assignment_key(servant: ServantId) -> String {
     format!("assignment.{servant}")
+}
+
+/// The key of a servant's runs in [`VIEWS_BUCKET`].
+pub fn execs_key(servant: ServantId) -> String {
+    format!("exec.{servant}")
+}
+
+/// Where a servant sends what a run says: `king.exec.<domain>.<run>.<servant>.out`.
+pub fn exec_out(domain: &DomainName, exec: ExecId, servant: &ServantName) -> String {
+    format!("king.exec.{domain}.{exec}.{servant}.out")
+}
+
+/// Where a servant hears what is said to a run: `king.exec.<domain>.<run>.<servant>.in`.
+pub fn exec_in(domain: &DomainName, exec: ExecId, servant: &ServantName) -> String {
+    format!("king.exec.{domain}.{exec}.{servant}.in")
+}
+
+/// All that a run says on all its servants, as whoever watches subscribes to it.
+pub fn exec_outs(exec: ExecId) -> String {
+    format!("king.exec.*.{exec}.*.out")
+}
+
+/// The domain, run and servant of what a run says.
+pub fn parse_exec_out(subject: &str) -> Option<(DomainName, ExecId, ServantName)> {
+    let mut tokens = subject.strip_prefix("king.exec.")?.split('.');
+    let domain = tokens.next()?.parse().ok()?;
+    let exec = tokens.next()?.parse().ok()?;
+    let servant = tokens.next()?.parse().ok()?;
+    (tokens.next()? == "out" && tokens.next().is_none()).then_some((domain, exec, servant))
 }
 
 /// The key of a domain's list of servants in [`VIEWS_BUCKET`].

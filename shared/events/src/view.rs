@@ -1,9 +1,11 @@
 //! Views: projections that others read from the key-value bucket. Each carries the epoch and event number that it
 //! reflects; a reader refuses a lower pair than it has seen.
 
+use crate::exec::{Limits, Stdio};
 use crate::manifest::{CommandLine, HealthCheck, Restart};
 use crate::{
-    AppName, Digest, DomainName, EventNumber, InstanceId, PortName, ProcessName, ServantId, ServantName,
+    AppName, Digest, DomainName, EventNumber, ExecId, InstanceId, PortName, ProcessName, ServantId,
+    ServantName,
 };
 use semver::Version;
 use serde::{Deserialize, Serialize};
@@ -70,6 +72,33 @@ pub struct AssignedInstance {
     pub release: u32,
     pub process: ProcessName,
     pub ports: BTreeMap<PortName, u16>,
+}
+
+/// The runs of commands that go on on one servant, or shall begin there.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Execs {
+    pub runs: Vec<AssignedExec>,
+}
+
+/// A run as a servant needs it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AssignedExec {
+    pub exec: ExecId,
+    pub command: Vec<String>,
+    pub stdio: Stdio,
+    pub limits: Limits,
+    /// The instance whose environment and folder it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<InstanceId>,
+    pub wish: ExecWish,
+}
+
+/// What shall become of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExecWish {
+    Run,
+    Cancel,
 }
 
 /// The servants of a domain, for its Foreman.

@@ -9,6 +9,7 @@ mod instance;
 mod servant;
 mod command;
 mod alert;
+mod exec;
 
 use crate::state::State;
 use events::event::KingEvent;
@@ -28,6 +29,7 @@ pub fn apply(state: &mut State, event: &Event) {
         Fact::Servant(fact) => servant::apply(state, event, fact),
         Fact::Command(fact) => command::apply(state, event, fact),
         Fact::Alert(fact) => alert::apply(state, event, fact),
+        Fact::Exec(fact) => exec::apply(state, event, fact),
         Fact::King(KingEvent::Elected(fact)) => {
             state.epoch = fact.epoch;
             state.king = Some(fact.king);

@@ -202,6 +202,7 @@ fn retired_by(fact: &Fact) -> Option<InstanceId> {
         | Fact::Servant(_)
         | Fact::Command(_)
         | Fact::Alert(_)
+        | Fact::Exec(_)
         | Fact::King(_) => None,
     }
 }

@@ -11,6 +11,7 @@ pub mod servant;
 pub mod instance;
 pub mod alert;
 pub mod king;
+pub mod exec;
 pub mod refuse;
 
 use crate::context::{Candidate, Context};
@@ -62,6 +63,7 @@ pub fn command(state: &State, order: &Order) -> Result<Consent, Refusal> {
         Order::Servant(ServantCommand::Remove(order)) => servant::remove(state, order),
         Order::Alert(order) => alert::decide(state, order),
         Order::King(KingCommand::Checkpoint(order)) => king::checkpoint(state, order),
+        Order::Exec(order) => exec::decide(state, order),
     }
 }
 
@@ -92,6 +94,7 @@ pub fn report(state: &State, report: &Report, at: Timestamp) -> Result<Hearing, 
     match &report.news {
         News::Servant(news) => servant::hear(state, report, news, at),
         News::Instance(news) => instance::hear(state, report, news),
+        News::Exec(news) => exec::hear(state, report, news),
     }
 }
 

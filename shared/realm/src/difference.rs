@@ -3,9 +3,9 @@
 //! A thing is what has a name of its own: an app, a version, a release, a scope of configuration, an instance, a servant,
 //! a planned mail, the King. What only serves the law (outcomes, senders, counts kept for speed) is not shown.
 
-use crate::state::{App, Instance, PlannedMail, Release, Scope, Servant, State};
+use crate::state::{App, Exec, Instance, PlannedMail, Release, Scope, Servant, State};
 use events::query::{Change, DifferenceItem, FieldChange};
-use events::{InstanceId, ServantId};
+use events::{ExecId, InstanceId, ServantId};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -18,6 +18,7 @@ pub fn between(before: &State, after: &State) -> Vec<DifferenceItem> {
     config(before, after, &mut found);
     join("servant", &before.servants, &after.servants, servant_name(before, after), servant, &mut found);
     join("instance", &before.instances, &after.instances, InstanceId::to_string, instance, &mut found);
+    join("exec", &before.execs.0, &after.execs.0, ExecId::to_string, exec, &mut found);
     join("alert", &before.mails, &after.mails, ToString::to_string, mail, &mut found);
     found
 }
@@ -174,6 +175,7 @@ fn servant(servant: &Servant) -> Value {
         ("domain", json(&servant.domain)),
         ("facts", json(&servant.facts)),
         ("lost", json(&servant.lost)),
+        ("disk", json(&servant.disk)),
         ("instances", json(&servant.instances.len())),
         ("taken", json(&servant.taken)),
     ])
@@ -181,6 +183,10 @@ fn servant(servant: &Servant) -> Value {
 
 fn instance(instance: &Instance) -> Value {
     json(instance)
+}
+
+fn exec(exec: &Exec) -> Value {
+    json(exec)
 }
 
 fn mail(mail: &PlannedMail) -> Value {

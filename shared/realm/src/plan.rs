@@ -259,6 +259,7 @@ fn placed(events: &[Event]) -> impl Iterator<Item = String> {
         | Fact::Servant(_)
         | Fact::Command(_)
         | Fact::Alert(_)
+        | Fact::Exec(_)
         | Fact::King(_) => None,
     })
 }

@@ -1,8 +1,11 @@
 //! Project: what others read of the state, and which of it an event changes.
 
-use crate::state::{App, Instance, State};
-use events::event::{AppEvent, InstanceEvent, ServantEvent};
-use events::view::{AssignedInstance, AssignedProcess, AssignedRelease, Assignment, Domain, DomainServant};
+use crate::state::{App, Exec, Instance, State};
+use events::event::{AppEvent, ExecEvent, InstanceEvent, ServantEvent};
+use events::view::{
+    AssignedExec, AssignedInstance, AssignedProcess, AssignedRelease, Assignment, Domain, DomainServant,
+    ExecWish, Execs,
+};
 use events::{AppName, DomainName, Event, Fact, InstanceId, ProcessName, ServantId};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ViewKey {
     Assignment(ServantId),
+    /// The runs of commands on a servant.
+    Execs(ServantId),
     Domain(DomainName),
 }
 
@@ -19,6 +24,16 @@ pub fn touched(before: &State, event: &Event, keys: &mut BTreeSet<ViewKey>) {
     match &event.fact {
         Fact::Instance(fact) => touched_by_instance(before, fact, keys),
         Fact::Servant(fact) => touched_by_servant(before, fact, keys),
+        Fact::Exec(fact) => match fact {
+            ExecEvent::Requested(fact) => keys.extend(fact.servants.iter().copied().map(ViewKey::Execs)),
+            ExecEvent::Cancelled(fact) => {
+                let open = before.execs.get(fact.exec).into_iter().flat_map(Exec::open_on);
+                keys.extend(open.map(ViewKey::Execs));
+            }
+            ExecEvent::Ended(fact) => {
+                keys.insert(ViewKey::Execs(fact.servant));
+            }
+        },
         Fact::App(AppEvent::Removed(fact)) => {
             let instances = before.apps.get(&fact.app).into_iter().flat_map(|app| &app.instances);
             let servants =
@@ -74,9 +89,13 @@ fn touched_by_servant(before: &State, fact: &ServantEvent, keys: &mut BTreeSet<V
         ServantEvent::Changed(fact) => {
             keys.insert(ViewKey::Domain(fact.domain.clone()));
         }
-        ServantEvent::Lost(_) | ServantEvent::Returned(_) => {}
+        ServantEvent::Lost(_)
+        | ServantEvent::Returned(_)
+        | ServantEvent::DiskChanged(_)
+        | ServantEvent::DiskCleaned(_) => {}
         ServantEvent::Removed(_) => {
             keys.insert(ViewKey::Assignment(id));
+            keys.insert(ViewKey::Execs(id));
         }
     }
 }
@@ -85,7 +104,21 @@ fn touched_by_servant(before: &State, fact: &ServantEvent, keys: &mut BTreeSet<V
 pub fn all(state: &State) -> BTreeSet<ViewKey> {
     let assignments = state.servants.keys().copied().map(ViewKey::Assignment);
     let domains = state.servants.values().map(|servant| ViewKey::Domain(servant.domain.clone()));
-    assignments.chain(domains).collect()
+    let execs = state.execs.0.values().flat_map(Exec::open_on).map(ViewKey::Execs);
+    assignments.chain(domains).chain(execs).collect()
+}
+
+/// The runs of commands that go on on a servant, or shall begin there.
+pub fn execs(state: &State, servant: ServantId) -> Execs {
+    let runs = state.execs.on(servant).into_iter().map(|(id, exec)| AssignedExec {
+        exec: id,
+        command: exec.requested.command.clone(),
+        stdio: exec.requested.stdio.clone(),
+        limits: exec.requested.limits,
+        instance: exec.requested.instance,
+        wish: if exec.cancelled_by.is_some() { ExecWish::Cancel } else { ExecWish::Run },
+    });
+    Execs { runs: runs.collect() }
 }
 
 /// Everything that a servant must be running, and what it must not be running any more.

@@ -3,14 +3,14 @@
 use crate::decide::refuse::{known_app, refusal};
 use crate::explain;
 use crate::schedule::Need;
-use crate::state::{App, Instance, Scope, State};
+use crate::state::{App, Exec, Instance, Scope, State};
 use events::explain::{WhyItem, WhyNotItem};
 use events::limits::{ITEMS_PER_REPLY, REPLY_BYTES};
 use events::query::{
-    AlertItem, AppItem, AppPhase, CommandItem, ConfigItem, InstanceItem, ProcessItem, Question, ReleaseItem,
-    ServantItem, VersionItem,
+    AlertItem, AppItem, AppPhase, CommandItem, ConfigItem, ExecItem, ExecRunItem, InstanceItem, ProcessItem,
+    Question, ReleaseItem, ServantItem, VersionItem,
 };
-use events::{AppName, InstanceId, ProcessName, Refusal, RefusalCode, ServantName};
+use events::{AppName, ExecId, InstanceId, ProcessName, Refusal, RefusalCode, ServantId, ServantName};
 use serde::Serialize;
 
 /// The items of a reply; each kind of query has one kind of item.
@@ -27,6 +27,7 @@ pub enum Items {
     Alerts(Vec<AlertItem>),
     Whys(Vec<WhyItem>),
     WhyNots(Vec<WhyNotItem>),
+    Execs(Vec<ExecItem>),
 }
 
 /// One page of items, and what to ask for to get the next.
@@ -54,6 +55,7 @@ impl Items {
             Self::Commands(items) => wrap(Self::Commands, cut(items, after, |item| item.id.to_string())?),
             Self::Whys(items) => wrap(Self::Whys, cut(items, after, |item| item.instance.to_string())?),
             Self::WhyNots(items) => wrap(Self::WhyNots, cut(items, after, |item| item.process.to_string())?),
+            Self::Execs(items) => wrap(Self::Execs, cut(items, after, |item| item.exec.to_string())?),
             Self::Alerts(items) => wrap(Self::Alerts, cut(items, after, |item| item.mail.to_string())?),
         })
     }
@@ -130,6 +132,20 @@ pub fn items(state: &State, kind: &str, question: &Question) -> Result<Items, Re
             explain::why_not(state, app, servant, question.process.as_ref()).map(Items::WhyNots)
         }
         "alert.ls" => Ok(Items::Alerts(alerts(state))),
+        "exec.ls" => Ok(Items::Execs(execs(state))),
+        "exec.show" => {
+            let id = *needed("exec", question.exec.as_ref())?;
+            let exec = state.execs.get(id).ok_or_else(|| {
+                let rule = format!("no run {id} is remembered");
+                refusal(
+                    RefusalCode::Unknown,
+                    "exec",
+                    rule,
+                    "older ones stand in the log: kingctl event ls --noun exec",
+                )
+            })?;
+            Ok(Items::Execs(vec![exec_item(state, id, exec)]))
+        }
         other => Err(refusal(
             RefusalCode::Unknown,
             "kind",
@@ -315,9 +331,48 @@ fn servants(state: &State) -> Vec<ServantItem> {
             capabilities: servant.facts.capabilities.clone(),
             cpus: servant.facts.cpus,
             memory_bytes: servant.facts.memory_bytes,
+            labels: servant.facts.labels.clone(),
+            disk: servant.disk,
         })
     });
     items.collect()
+}
+
+/// The newest first.
+fn execs(state: &State) -> Vec<ExecItem> {
+    let mut known: Vec<_> = state.execs.0.iter().collect();
+    known.sort_by_key(|(_, exec)| std::cmp::Reverse(exec.number));
+    known.into_iter().map(|(id, exec)| exec_item(state, *id, exec)).collect()
+}
+
+fn exec_item(state: &State, id: ExecId, exec: &Exec) -> ExecItem {
+    let runs = exec.runs.iter().map(|(servant, run)| {
+        let known = state.servants.get(servant);
+        ExecRunItem {
+            servant: known.map_or_else(|| gone(*servant), |known| known.facts.name.clone()),
+            lost: state.is_lost(*servant),
+            outcome: run.ended.as_ref().map(|(_, outcome)| outcome.clone()),
+            ended_at: run.ended.as_ref().map(|(at, _)| *at),
+        }
+    });
+    ExecItem {
+        exec: id,
+        command: exec.requested.command.clone(),
+        actor: exec.actor.clone(),
+        requested_at: exec.at,
+        selector: exec.requested.selector.clone(),
+        instance: exec.requested.instance,
+        stdio: exec.requested.stdio.clone(),
+        limits: exec.requested.limits,
+        cancelled_by: exec.cancelled_by.clone(),
+        runs: runs.collect(),
+        left_out: exec.requested.left_out.clone(),
+    }
+}
+
+/// A servant that was removed has no name any more: its id is one too.
+fn gone(servant: ServantId) -> ServantName {
+    servant.to_string().parse().expect("a UUID is a label: 36 hexadecimal digits and dashes")
 }
 
 fn config(state: &State, question: &Question) -> Vec<ConfigItem> {

@@ -36,6 +36,9 @@ impl<'a> Need<'a> {
         if servant.lost {
             obstacles.push("is lost".to_owned());
         }
+        if let Some(disk) = servant.full_disk() {
+            obstacles.push(format!("has a full disk ({} % used)", disk.used_percent));
+        }
         for (tool, wanted) in &self.tools {
             match servant.facts.capabilities.get(*tool) {
                 None => obstacles.push(format!("has no {tool}")),

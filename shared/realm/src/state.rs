@@ -6,9 +6,11 @@ pub mod config;
 pub mod instance;
 pub mod servant;
 pub mod outcome;
+pub mod exec;
 
 pub use app::{App, PublishedVersion, Release, Tally};
 pub use config::{Config, Scope, Setting};
+pub use exec::{Exec, ExecRun, Execs};
 pub use instance::Instance;
 pub use outcome::{Outcomes, StoredOutcome};
 pub use servant::Servant;
@@ -52,6 +54,9 @@ pub struct State {
     /// Up to which event a King has signed the log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<EventNumber>,
+    /// Runs of commands on servants that go on, and the newest of those that have ended.
+    #[serde(default, skip_serializing_if = "Execs::is_empty")]
+    pub execs: Execs,
 }
 
 /// A mail that is planned.

@@ -292,6 +292,7 @@ fn touch(state: &State, fact: &Fact, touched: &mut BTreeSet<AppName>) {
         | Fact::Config(_)
         | Fact::Command(_)
         | Fact::Alert(_)
+        | Fact::Exec(_)
         | Fact::King(_) => {}
     }
 }
@@ -327,7 +328,11 @@ fn touch_servant(state: &State, event: &ServantEvent, touched: &mut BTreeSet<App
             touched
                 .extend(on_it.filter_map(|id| state.instances.get(id)).map(|instance| instance.app.clone()));
         }
-        ServantEvent::Joined(_) | ServantEvent::Changed(_) | ServantEvent::Returned(_) => {
+        ServantEvent::DiskCleaned(_) => {}
+        ServantEvent::Joined(_)
+        | ServantEvent::Changed(_)
+        | ServantEvent::Returned(_)
+        | ServantEvent::DiskChanged(_) => {
             touched.extend(state.unsettled.iter().cloned());
         }
     }

@@ -5,7 +5,7 @@
 
 use crate::state::{Config, Scope, State};
 use events::event::{AppEvent, ConfigEvent, Fact, ReleaseEvent, VersionEvent};
-use events::{AppName, InstanceId, ServantId};
+use events::{AppName, ExecId, InstanceId, ServantId};
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
@@ -24,6 +24,7 @@ struct Touched {
     servants: BTreeSet<ServantId>,
     instances: BTreeSet<InstanceId>,
     mails: BTreeSet<Uuid>,
+    execs: BTreeSet<ExecId>,
 }
 
 impl Trial {
@@ -81,6 +82,9 @@ impl Trial {
         for mail in touched.mails {
             put(&mut state.mails, mail, before.mails.remove(&mail));
         }
+        for exec in touched.execs {
+            put(&mut state.execs.0, exec, before.execs.0.remove(&exec));
+        }
         put_heads(before, state);
     }
 }
@@ -112,6 +116,7 @@ fn heads(state: &State) -> State {
         mails: _,
         keys,
         checkpoint,
+        execs: _,
     } = state;
     State {
         last: *last,
@@ -150,6 +155,8 @@ fn copy(state: &State, touched: &Touched, into: &mut State) {
     into.instances.extend(instances.map(|(id, instance)| (*id, instance.clone())));
     let mails = touched.mails.iter().filter_map(|mail| state.mails.get_key_value(mail));
     into.mails.extend(mails.map(|(id, mail)| (*id, mail.clone())));
+    let execs = touched.execs.iter().filter_map(|exec| state.execs.0.get_key_value(exec));
+    into.execs.0.extend(execs.map(|(id, exec)| (*id, exec.clone())));
 }
 
 impl Touched {
@@ -159,6 +166,7 @@ impl Touched {
         self.servants.retain(|key| !known.servants.contains(key));
         self.instances.retain(|key| !known.instances.contains(key));
         self.mails.retain(|key| !known.mails.contains(key));
+        self.execs.retain(|key| !known.execs.contains(key));
     }
 
     fn extend(&mut self, other: Self) {
@@ -167,6 +175,7 @@ impl Touched {
         self.servants.extend(other.servants);
         self.instances.extend(other.instances);
         self.mails.extend(other.mails);
+        self.execs.extend(other.execs);
     }
 
     fn instance(&mut self, state: &State, id: InstanceId) {
@@ -179,6 +188,7 @@ impl Touched {
 
     fn servant(&mut self, state: &State, id: ServantId) {
         self.servants.insert(id);
+        self.execs.extend(state.execs.on(id).into_iter().map(|(exec, _)| exec));
         let on_it = state.servants.get(&id).into_iter().flat_map(|servant| &servant.instances);
         on_it.for_each(|instance| self.instance(state, *instance));
     }
@@ -210,6 +220,10 @@ fn touch(state: &State, fact: &Fact, touched: &mut Touched) {
         Fact::Servant(event) => touched.servant(state, event.servant()),
         Fact::Alert(event) => {
             touched.mails.insert(event.mail());
+        }
+        Fact::Exec(event) => {
+            touched.execs.insert(event.exec());
+            touched.execs.extend(state.execs.forgotten_next());
         }
         // What a King says of itself stands in the heads.
         Fact::Command(_) | Fact::King(_) => {}

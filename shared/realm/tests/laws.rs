@@ -3,19 +3,20 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use events::event::InstanceEvent;
-use events::limits::EVENTS_PER_INPUT;
+use events::exec::{ExecEnd, ExecOutcome};
+use events::limits::{EVENTS_PER_INPUT, EXECS, EXECS_PER_SERVANT};
 use events::plan::PlanItem;
 use events::query::InstancePhase;
 use events::report::{
-    Exited, Failed, InstanceNews, Looping, LoseServant, News, PortRange, PortTaken, Ready, RegisterServant,
-    ReturnServant, Stage, Started, Steady, Stopped,
+    EndedExec, Exited, Failed, InstanceNews, Looping, LoseServant, News, PortRange, PortTaken, Ready,
+    RegisterServant, ReturnServant, Stage, Started, Steady, Stopped,
 };
 use events::{
-    Actor, Command, Commit, Digest, DomainName, Event, Fact, InstanceId, Kinded, Order, Outcome, Report,
-    ReportId, ServantId, Timestamp, Verdict, wire,
+    Actor, Command, Commit, Digest, DomainName, Event, ExecId, Fact, InstanceId, Kinded, Order, Outcome,
+    Report, ReportId, ServantId, Timestamp, Verdict, wire,
 };
 use proptest::prelude::*;
-use realm::state::Tally;
+use realm::state::{Exec, Tally};
 use realm::{Context, Input, Response, State, apply, apply_commit, plan, project, step};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
@@ -31,6 +32,7 @@ enum Move {
     Lose(u128),
     Return(u128),
     Instance { index: usize, news: Told },
+    ExecEnded { servant: u128, exec: u8 },
     Tick,
 }
 
@@ -65,7 +67,26 @@ fn moves() -> impl Strategy<Value = Move> {
         2 => (0..SERVANTS).prop_map(Move::Lose),
         2 => (0..SERVANTS).prop_map(Move::Return),
         20 => (0..16usize, told()).prop_map(|(index, news)| Move::Instance { index, news }),
+        4 => (0..EXEC_IDS, exec_target()).prop_map(|(exec, target)| {
+            Move::Order("exec.request", format!(r#"{{"exec":"{}",{target},"command":["true"]}}"#, exec_id(exec)))
+        }),
+        1 => (0..EXEC_IDS).prop_map(|exec| Move::Order("exec.cancel", format!(r#"{{"exec":"{}"}}"#, exec_id(exec)))),
+        4 => (0..SERVANTS, 0..EXEC_IDS).prop_map(|(servant, exec)| Move::ExecEnded { servant, exec }),
         2 => Just(Move::Tick),
+    ]
+}
+
+const EXEC_IDS: u8 = 40;
+
+fn exec_id(number: u8) -> ExecId {
+    ExecId(Uuid::from_u128(u128::from(number)))
+}
+
+fn exec_target() -> impl Strategy<Value = String> {
+    prop_oneof![
+        (0..SERVANTS).prop_map(|servant| format!(r#""servants":["s{servant}"]"#)),
+        Just(r#""selector":"role=web""#.to_owned()),
+        Just(r#""selector":"!role""#.to_owned()),
     ]
 }
 
@@ -137,6 +158,16 @@ impl World {
                 let sender = instance.servant.0;
                 self.report(sender, News::Instance(news))
             }
+            Move::ExecEnded { servant, exec } => {
+                let outcome = ExecOutcome {
+                    end: ExecEnd::Code(0),
+                    duration_ms: 1,
+                    output_bytes: 0,
+                    discarded_bytes: 0,
+                };
+                let news = EndedExec { exec: exec_id(*exec), outcome };
+                self.report(Uuid::from_u128(*servant), News::Exec(news.into()))
+            }
             Move::Tick => Input::Tick,
         })
     }
@@ -202,8 +233,15 @@ impl World {
 }
 
 fn register(servant: u128, ports: u16) -> RegisterServant {
-    let capabilities =
-        if servant == 0 { BTreeMap::new() } else { BTreeMap::from([("node".into(), "20.0.0".into())]) };
+    let tool = |tool: &str, version: &str| (tool.to_owned(), version.to_owned());
+    let capabilities = match servant {
+        0 => BTreeMap::new(),
+        _ => BTreeMap::from([tool("node", "20.0.0"), tool("exec", "")]),
+    };
+    let labels = match servant {
+        2 => events::Labels::from([("role".parse().unwrap(), "web".parse().unwrap())]),
+        _ => events::Labels::new(),
+    };
     RegisterServant {
         servant: ServantId(Uuid::from_u128(servant)),
         name: format!("s{servant}").parse().unwrap(),
@@ -212,6 +250,7 @@ fn register(servant: u128, ports: u16) -> RegisterServant {
         cpus: 1,
         memory_bytes: 1,
         boot: "b".into(),
+        labels,
     }
 }
 
@@ -233,6 +272,7 @@ fn tell(instance: InstanceId, told: Told, port: Option<u16>) -> InstanceNews {
 
 /// What must hold in every state.
 fn check(state: &State) {
+    check_execs(state);
     for (id, servant) in &state.servants {
         let mut ports = BTreeMap::new();
         for instance in &servant.instances {
@@ -268,6 +308,21 @@ fn check(state: &State) {
         let (unwell, retiring) = (tallies().map(|it| it.unwell).sum(), tallies().map(|it| it.retiring).sum());
         assert_eq!(app.tally, Tally { unwell, retiring }, "what {name} counts is what is there");
     }
+}
+
+/// What must hold of runs in every state.
+fn check_execs(state: &State) {
+    assert!(state.execs.0.len() <= EXECS, "so many runs are remembered");
+    let mut named = BTreeSet::new();
+    for servant in state.servants.keys() {
+        let runs = project::execs(state, *servant).runs;
+        assert!(runs.len() <= EXECS_PER_SERVANT, "so many runs go on at once on a servant");
+        named.extend(runs.into_iter().map(|run| (run.exec, *servant)));
+    }
+    let open =
+        |(id, exec): (&ExecId, &Exec)| exec.open_on().map(|servant| (*id, servant)).collect::<Vec<_>>();
+    let open: BTreeSet<_> = state.execs.0.iter().flat_map(open).collect();
+    assert_eq!(named, open, "what goes on stands in the view of its servant, which is part of the kingdom");
 }
 
 proptest! {
@@ -486,4 +541,35 @@ fn a_plan_of_many_instances_does_not_rest_on_their_ids() {
     world.clock += 10;
     let response = world.take(&Input::Command(Command { plan: item.token, ..command }));
     assert!(matches!(response, Response::Decided(Outcome::Accepted { .. })), "{response:?}");
+}
+
+#[test]
+fn runs_are_bounded_and_the_oldest_that_has_ended_is_forgotten_first() {
+    let mut world = World::default();
+    let input = world.bind(&Move::Register { servant: 1, ports: 4 }).unwrap();
+    world.take(&input);
+    let request = |world: &mut World, number: usize| {
+        let exec = ExecId(Uuid::from_u128(number as u128));
+        let data = format!(r#"{{"exec":"{exec}","servants":["s1"],"command":["true"]}}"#);
+        let input = world.bind(&Move::Order("exec.request", data)).unwrap();
+        world.take(&input)
+    };
+    let is_accepted = |response: &Response| matches!(response, Response::Decided(Outcome::Accepted { .. }));
+    for number in 0..EXECS_PER_SERVANT {
+        assert!(is_accepted(&request(&mut world, number)), "run {number}");
+    }
+    assert!(!is_accepted(&request(&mut world, 99)), "a servant runs so many at once");
+    for number in EXECS_PER_SERVANT..EXECS + 10 {
+        let ended = Move::ExecEnded { servant: 1, exec: 0 };
+        let Some(Input::Report(mut report)) = world.bind(&ended) else { panic!("a report") };
+        let oldest = world.state.execs.on(ServantId(Uuid::from_u128(1)))[0].0;
+        if let News::Exec(events::report::ExecNews::Ended(news)) = &mut report.news {
+            news.exec = oldest;
+        }
+        world.take(&Input::Report(report));
+        assert!(is_accepted(&request(&mut world, number)), "run {number}");
+        check(&world.state);
+    }
+    let kept: Vec<u128> = world.state.execs.0.keys().map(|exec| exec.0.as_u128()).collect();
+    assert_eq!(kept, (10..EXECS as u128 + 10).collect::<Vec<_>>());
 }

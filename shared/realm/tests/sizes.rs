@@ -65,6 +65,7 @@ fn thousands_of_wide_instances_are_placed_in_inputs_that_fit() {
         cpus: 1,
         memory_bytes: 1,
         boot: "b".into(),
+        labels: events::Labels::new(),
     };
     let report = Report {
         id: ReportId { sender, epoch: 1, number: 1 },

@@ -1,5 +1,6 @@
 //! An incident that has begun.
 
+use events::disk::Disk;
 use events::event::{InstanceCrashed, RetireReason};
 use events::{Event, EventNumber, InstanceId, ServantId, Timestamp};
 use std::fmt;
@@ -11,6 +12,7 @@ pub enum Key {
     CrashLoop(InstanceId),
     InstanceFailed(InstanceId),
     ServantLost(ServantId),
+    DiskFull(ServantId),
 }
 
 impl fmt::Display for Key {
@@ -20,6 +22,7 @@ impl fmt::Display for Key {
             Self::CrashLoop(instance) => write!(formatter, "crash-loop/{instance}"),
             Self::InstanceFailed(instance) => write!(formatter, "instance-failed/{instance}"),
             Self::ServantLost(servant) => write!(formatter, "servant-lost/{servant}"),
+            Self::DiskFull(servant) => write!(formatter, "disk-full/{servant}"),
         }
     }
 }
@@ -83,6 +86,7 @@ pub enum Closing {
     Stopped,
     Returned,
     Removed,
+    RoomAgain(Disk),
 }
 
 impl fmt::Display for Closing {
@@ -94,6 +98,7 @@ impl fmt::Display for Closing {
             Self::Retired(reason) => write!(formatter, "it was retired: {reason}"),
             Self::Stopped => formatter.write_str("it was stopped"),
             Self::Returned => formatter.write_str("it is heard again"),
+            Self::RoomAgain(disk) => write!(formatter, "{} % are used now", disk.used_percent),
             Self::Removed => formatter.write_str("it was removed from the kingdom"),
         }
     }

@@ -5,6 +5,7 @@
 
 use super::{Incidents, Notice};
 use events::command::alert::MailPhase;
+use events::disk::{Disk, DiskLevel};
 use events::event::*;
 use events::report::{PortRange, RegisterServant, Stage};
 use events::{Cause, Event, Fact, InstanceId, ServantId, Timestamp};
@@ -65,6 +66,7 @@ pub(super) fn fact(words: &[&str]) -> Fact {
                 cpus: 2,
                 memory_bytes: 1,
                 boot,
+                labels: events::Labels::new(),
             };
             return Fact::Servant(
                 ServantJoined { domain: events::DomainName::default_domain(), facts }.into(),
@@ -72,6 +74,16 @@ pub(super) fn fact(words: &[&str]) -> Fact {
         }
         "lost" => return Fact::Servant(ServantLost { servant, name: name(), silent_ms: 3000 }.into()),
         "returned" => return Fact::Servant(ServantReturned { servant, name: name() }.into()),
+        "disk" => {
+            let level = match words[2] {
+                "critical" => DiskLevel::Critical,
+                "high" => DiskLevel::High,
+                _ => DiskLevel::Normal,
+            };
+            let used_percent = u8::try_from(number(3)).expect("a percentage");
+            let disk = Disk { level, used_percent, free_bytes: 3 << 20 };
+            return Fact::Servant(ServantDiskChanged { servant, name: name(), disk }.into());
+        }
         "removed" => return Fact::Servant(ServantRemoved { servant, name: name() }.into()),
         other => panic!("no such line: {other}"),
     };
@@ -145,4 +157,4 @@ macro_rules! stories {
     )*};
 }
 
-stories!(crash, crash_loop, failed, servant, end_by_plan, in_full);
+stories!(crash, crash_loop, failed, servant, disk, end_by_plan, in_full);

@@ -3,7 +3,7 @@
 
 use super::names::Names;
 use super::open::{Closing, Open};
-use events::event::{InstanceCrashLooped, InstanceCrashed, InstanceFailed, ServantLost};
+use events::event::{InstanceCrashLooped, InstanceCrashed, InstanceFailed, ServantDiskChanged, ServantLost};
 use events::report::Stage;
 use events::{Event, EventNumber, InstanceId, Timestamp};
 use std::fmt::Write;
@@ -102,6 +102,25 @@ impl Words {
         text.next(&["kingctl servant ls".to_owned(), "kingctl instance ls".to_owned(), remove]);
         text.line("Remove it only if it will not come back.");
         (format!("servant {name} is lost"), text.done())
+    }
+
+    pub(super) fn disk_full(&self, names: &Names, event: &Event, changed: &ServantDiskChanged) -> Text {
+        let (name, disk) = (&changed.name, changed.disk);
+        let mut text = Body::new(format!(
+            "The disk of servant {name} is {} % full. What runs there goes on; nothing new is placed there until there \
+             is room. Old releases and the like are removed already.",
+            disk.used_percent
+        ));
+        text.field("Servant", name);
+        text.field("Servant id", changed.servant);
+        text.field("Used", format_args!("{} %", disk.used_percent));
+        text.field("Free", format_args!("{} MiB", disk.free_bytes >> 20));
+        text.field("Instances", names.instances_on(changed.servant));
+        text.event(event.id, event.at);
+        text.line("Make room on the disk that holds the servant's data folder, or give it a larger one.");
+        let look = format!("kingctl exec {name} -- df -h");
+        text.next(&[look, "kingctl servant ls".to_owned(), format!("kingctl why-not <app> {name}")]);
+        (format!("disk of servant {name} is full"), text.done())
     }
 
     pub(super) fn resolved(&self, open: &Open, event: EventNumber, at: Timestamp, closing: Closing) -> Text {

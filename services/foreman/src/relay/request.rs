@@ -41,7 +41,9 @@ fn refused_servant(name: &ServantName, report: &Report) -> Option<Refusal> {
             let rule = format!("{} is for a Foreman to say", report.news.kind());
             Some(refusal("kind", rule, "leave it to the Foreman, who hears the beats".to_owned()))
         }
-        News::Servant(ServantNews::Register(_)) | News::Instance(_) => None,
+        News::Servant(ServantNews::Register(_) | ServantNews::MeasureDisk(_) | ServantNews::CleanDisk(_))
+        | News::Instance(_)
+        | News::Exec(_) => None,
     }
 }
 

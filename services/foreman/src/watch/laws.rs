@@ -36,7 +36,9 @@ fn about(news: &ServantNews) -> (ServantId, bool) {
     match news {
         ServantNews::Lose(lose) => (lose.servant, true),
         ServantNews::Return(back) => (back.servant, false),
-        ServantNews::Register(_) => unreachable!("a Foreman registers nobody"),
+        ServantNews::Register(_) | ServantNews::MeasureDisk(_) | ServantNews::CleanDisk(_) => {
+            unreachable!("a servant says that itself")
+        }
     }
 }
 

@@ -59,6 +59,7 @@ fn question(parameters: &Parameters) -> Result<Question, Problem> {
         process: None,
         id: None,
         instance: None,
+        exec: None,
         after: parameters.text("after").map(str::to_owned),
         min_event: parameters.event("min_event")?,
     })

@@ -4,6 +4,7 @@
 use super::build::{BUILD_LIMIT, BUILDER_VARIABLE, BuildError, base_environment, build};
 use super::unpack::{UnpackError, UnpackLimits, unpack};
 use super::{ReleaseFolder, absent_is_fine};
+use crate::disk::{NoRoom, Room};
 use crate::spec::Spec;
 use bus::Bus;
 use bus::objects::{ObjectError, Objects};
@@ -19,6 +20,8 @@ use tokio::sync::OwnedMutexGuard;
 
 /// Largest archive as it is stored.
 const PACKED_BYTES: u64 = 1 << 30;
+/// How much larger a tree is taken to be than its archive: text packs about so well.
+const UNPACKED_TIMES: u64 = 3;
 /// How often a missing or damaged artifact is looked for before it is given up.
 const TRIES: u32 = 5;
 const FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -29,6 +32,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 pub enum PrepareError {
     #[error("{0}; deploy the version again, or push it again if the artifact is lost")]
     Fetch(#[source] ObjectError),
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
     #[error(transparent)]
     Unpack(#[from] UnpackError),
     #[error(transparent)]
@@ -41,7 +46,7 @@ impl PrepareError {
     /// Where it failed.
     pub fn stage(&self) -> Stage {
         match self {
-            Self::Fetch(_) => Stage::Fetch,
+            Self::Fetch(_) | Self::NoRoom(_) => Stage::Fetch,
             Self::Unpack(_) | Self::Folder(_) => Stage::Unpack,
             Self::Build(_) => Stage::Build,
         }
@@ -65,6 +70,7 @@ pub struct Preparer {
     pub bus: Bus,
     pub servant: ServantId,
     pub releases: PathBuf,
+    pub room: Room,
     pub boot: String,
     /// The PATH of builds and instances.
     pub path: String,
@@ -98,7 +104,9 @@ impl Preparer {
         })
         .await
         .map_err(PrepareError::Folder)?;
+        self.room.check(0)?;
         self.fetch(&spec.key.archive, &packed).await?;
+        self.check_room(&packed)?;
         unpack_file(packed, folder.tree.clone(), turn.clone()).await?;
         if let Some(command) = &spec.build {
             self.build(command, spec, &folder).await?;
@@ -125,6 +133,16 @@ impl Preparer {
         let mut base = base_environment(&folder.tree, &self.path);
         base.insert(BUILDER_VARIABLE.to_owned(), self.servant.to_string());
         Ok(build(command, spec, &folder.tree, &folder.log, base, BUILD_LIMIT).await?)
+    }
+
+    /// An archive that is fetched must find room unpacked, too; where it does not it goes away again.
+    fn check_room(&self, packed: &Path) -> Result<(), PrepareError> {
+        let bytes = std::fs::metadata(packed).map_err(PrepareError::Folder)?.len();
+        let checked = self.room.check(bytes.saturating_mul(UNPACKED_TIMES));
+        if checked.is_err() {
+            std::fs::remove_file(packed).map_err(PrepareError::Folder)?;
+        }
+        Ok(checked?)
     }
 
     /// Waits for a bus that is away for as long as it takes; a missing or damaged artifact is given up after a while.

@@ -1,12 +1,13 @@
 //! What runs beside the shell: beats, and what the servant says of itself.
 
+use super::Exec;
 use crate::reports::{Reports, Sender};
 use crate::{capability, host};
 use bus::Bus;
 use bus::outbox::OutboxError;
-use events::report::{PortRange, RegisterServant, ServantNews};
+use events::report::{EXEC_CAPABILITY, PortRange, RegisterServant, ServantNews};
 use events::view::Beat;
-use events::{News, subject, wire};
+use events::{Labels, News, subject, wire};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use tokio::time::{MissedTickBehavior, interval};
@@ -32,10 +33,11 @@ pub async fn beat(bus: Bus, sender: Sender) {
 /// What a servant says of itself, but for its tools.
 pub struct Registration {
     facts: RegisterServant,
+    exec: Exec,
 }
 
 impl Registration {
-    pub fn new(sender: &Sender, ports: PortRange, boot: &str) -> Self {
+    pub fn new(sender: &Sender, ports: PortRange, labels: Labels, exec: Exec, boot: &str) -> Self {
         let facts = RegisterServant {
             servant: sender.servant,
             name: sender.name.clone(),
@@ -44,8 +46,9 @@ impl Registration {
             cpus: host::cpus(),
             memory_bytes: host::memory_bytes(),
             boot: boot.to_owned(),
+            labels,
         };
-        Self { facts }
+        Self { facts, exec }
     }
 }
 
@@ -57,7 +60,11 @@ pub async fn register(registration: Registration, reports: Reports) {
     let mut last = None;
     loop {
         if looked.is_none_or(|looked| looked.elapsed() >= capability::LOOK_AGAIN) {
-            let found = capability::detect().await;
+            let mut found = capability::detect().await;
+            match registration.exec {
+                Exec::On => drop(found.insert(EXEC_CAPABILITY.to_owned(), String::new())),
+                Exec::Off => {}
+            }
             if looked.is_none() || found != facts.capabilities {
                 tracing::info!(capabilities = ?found, "registering");
             }

@@ -3,28 +3,29 @@
 use super::preparing::{Prepared, Preparing};
 use super::{AtEnd, Servant};
 use crate::app_events::Hub;
+use crate::disk::Removal;
 use crate::holder::words::{Exit, Said, StartFailure, State, Told};
 use crate::keeper::{Heard, HeardWhat, Keeper};
 use crate::memory::{Memory, Standing};
 use crate::reconcile::{Input, Moment, Reconciler, Settings, StartTrouble};
-use crate::release::{self, Preparer};
+use crate::release::{self, Preparer, ReleaseFolder};
 use crate::reports::Reports;
 use crate::ship::Shipping;
-use crate::spec::specs;
+use crate::spec::{ReleaseKey, specs};
 use crate::telemetry::Telemetry;
+use crate::view::Followed;
 use anyhow::Result;
 use bus::Bus;
 use bus::outbox::OutboxError;
-use bus::views::{Views, Watch};
 use events::report::{InstanceNews, Stopped};
 use events::view::{Assignment, Stamped};
-use events::{DomainName, InstanceId, News, ServantId, ServantName, subject, wire};
+use events::{DomainName, InstanceId, News, ServantId, ServantName, subject};
 use service::Shutdown;
 use service::data::Folder;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::path::PathBuf;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -32,8 +33,6 @@ use tokio::time::Instant;
 const QUEUE: usize = 1024;
 /// Most of them that are acted on together: what they lead to is reported with one write to the disk.
 const TOGETHER: usize = 256;
-/// How often the bucket of views is tried when it is not there yet.
-const OPEN_AGAIN: Duration = Duration::from_millis(200);
 /// How long the last reports and lines may take at the end.
 const DRAIN: Duration = Duration::from_secs(2);
 
@@ -62,12 +61,19 @@ pub struct Shell {
     pub(super) shippers: JoinSet<()>,
     /// Instances whose holders were told to leave.
     pub(super) leaving: BTreeSet<InstanceId>,
+    /// What is in use, for whoever looks after the disk, and what that wants removed.
+    used: watch::Sender<BTreeSet<ReleaseKey>>,
+    removals: mpsc::Receiver<Removal>,
     is_ending: bool,
     epoch: Instant,
 }
 
 impl Shell {
-    pub fn new(servant: Servant) -> Self {
+    pub fn new(
+        servant: Servant,
+        used: watch::Sender<BTreeSet<ReleaseKey>>,
+        removals: mpsc::Receiver<Removal>,
+    ) -> Self {
         let instances = servant.instances();
         let (telling, heard) = mpsc::channel(QUEUE);
         let (inputs, waiting) = mpsc::channel(QUEUE);
@@ -97,6 +103,8 @@ impl Shell {
             shipping: HashMap::new(),
             shippers: JoinSet::new(),
             leaving: BTreeSet::new(),
+            used,
+            removals,
             is_ending: false,
             epoch: Instant::now(),
         }
@@ -107,8 +115,7 @@ impl Shell {
     /// # Errors
     /// When the disk fails.
     pub async fn run(&mut self, shutdown: &Shutdown) -> Result<()> {
-        let mut watch =
-            Assignments { bus: self.bus.clone(), key: subject::assignment_key(self.servant), watch: None };
+        let mut assignments = Followed::new(self.bus.clone(), subject::assignment_key(self.servant));
         while !(self.is_ending && self.reconciler.is_quiet()) {
             let due = self.reconciler.deadline().map(|deadline| self.epoch + Duration::from_millis(deadline));
             tokio::select! {
@@ -123,7 +130,8 @@ impl Shell {
                         self.step(prepared.input).await?;
                     }
                 }
-                assignment = watch.next(), if !self.is_ending => self.assigned(assignment).await?,
+                Some(removal) = self.removals.recv(), if !self.is_ending => self.remove(removal),
+                assignment = assignments.next(), if !self.is_ending => self.assigned(assignment).await?,
                 () = tokio::time::sleep_until(due.unwrap_or(self.epoch)), if due.is_some() => {
                     self.step(Input::Tick).await?;
                 }
@@ -177,7 +185,7 @@ impl Shell {
         }
         self.stop_unknown(&stopping).await?;
         self.step(Input::Assigned { specs: whole, broken }).await?;
-        self.remove_unused_releases();
+        self.tell_used_releases();
         Ok(())
     }
 
@@ -334,7 +342,7 @@ impl Shell {
             self.memory.remove(instance)?;
         }
         self.finish_shipping(instance);
-        self.remove_unused_releases();
+        self.tell_used_releases();
         Ok(())
     }
 
@@ -354,16 +362,35 @@ impl Shell {
         }
     }
 
-    fn remove_unused_releases(&mut self) {
+    /// Says what is in use, and clears away what never became whole.
+    fn tell_used_releases(&mut self) {
         if self.is_ending {
             return;
         }
         let used = self.reconciler.releases_in_use();
         self.preparing.keep(&used);
-        match release::set_aside_unused(&self.preparer.releases, &used) {
-            Ok(trash) => drop(tokio::task::spawn_blocking(move || release::empty(&trash))),
-            Err(error) => tracing::warn!(%error, "unused releases could not be removed"),
+        if let Err(error) = release::set_aside_broken(&self.preparer.releases, &used) {
+            tracing::warn!(%error, "what is left of unused releases could not be moved away");
         }
+        self.used.send_if_modified(|told| std::mem::replace(told, used.clone()) != used);
+    }
+
+    /// Moves out of the way what the policy of the disk has chosen, unless it is in use by now.
+    fn remove(&mut self, removal: Removal) {
+        let releases = &self.preparer.releases;
+        let used = self.reconciler.releases_in_use();
+        let used: BTreeSet<PathBuf> = used.iter().map(|key| ReleaseFolder::new(releases, key).tree).collect();
+        let mut moved = Vec::new();
+        for thing in removal.things.into_iter().filter(|thing| !used.contains(&thing.place)) {
+            match release::set_aside(releases, &thing.place) {
+                Ok(()) => moved.push(thing),
+                Err(error) => {
+                    tracing::warn!(place = %thing.place.display(), %error, "could not be moved away")
+                }
+            }
+        }
+        // Who asked is gone when the servant ends.
+        let _ = removal.moved.send(moved);
     }
 
     /// One input, and all that follows from it at once.
@@ -384,41 +411,5 @@ impl Shell {
 
     fn now(&self) -> Moment {
         u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(Moment::MAX)
-    }
-}
-
-/// The assignments of this servant, as they come.
-struct Assignments {
-    bus: Bus,
-    key: String,
-    watch: Option<Watch>,
-}
-
-impl Assignments {
-    /// The next one that can be read. Can be cancelled safely.
-    async fn next(&mut self) -> Stamped<Assignment> {
-        loop {
-            let Some(watch) = &mut self.watch else {
-                match Views::open(&self.bus).await {
-                    Ok(views) => self.watch = Some(views.watch(&self.key)),
-                    Err(error) => {
-                        tracing::debug!(%error, "no views yet");
-                        tokio::time::sleep(OPEN_AGAIN).await;
-                    }
-                }
-                continue;
-            };
-            // A deleted key assigns nothing new: what runs goes on.
-            let Some(bytes) = watch.next().await else {
-                continue;
-            };
-            match wire::decode(&bytes) {
-                Ok(assignment) => return assignment,
-                Err(error) => tracing::error!(
-                    error = error.reason(),
-                    "an assignment that cannot be read is passed over"
-                ),
-            }
-        }
     }
 }

@@ -41,7 +41,7 @@ impl Heard {
         self.news()
             .filter_map(|news| match news {
                 News::Instance(news) if news.instance() == instance => Some(news.clone()),
-                News::Instance(_) | News::Servant(_) => None,
+                News::Instance(_) | News::Servant(_) | News::Exec(_) => None,
             })
             .collect()
     }
@@ -49,7 +49,7 @@ impl Heard {
     pub fn registration(&self) -> Option<RegisterServant> {
         self.news().find_map(|news| match news {
             News::Servant(ServantNews::Register(facts)) => Some(facts.clone()),
-            News::Servant(_) | News::Instance(_) => None,
+            News::Servant(_) | News::Instance(_) | News::Exec(_) => None,
         })
     }
 

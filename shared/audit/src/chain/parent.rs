@@ -1,7 +1,9 @@
 //! What an event follows from: the rules, noun by noun.
 
-use events::event::{AlertEvent, AppEvent, CommandEvent, InstanceEvent, RetireReason, ServantEvent};
-use events::{AppName, Cause, Event, EventNumber, Fact, InstanceId, ServantId};
+use events::event::{
+    AlertEvent, AppEvent, CommandEvent, ExecEvent, InstanceEvent, RetireReason, ServantEvent,
+};
+use events::{AppName, Cause, Event, EventNumber, ExecId, Fact, InstanceId, ServantId};
 use uuid::Uuid;
 
 /// What an event follows from.
@@ -30,8 +32,12 @@ pub(super) enum Key {
     Lost(ServantId),
     Back(ServantId),
     ServantGone(ServantId),
+    /// The disk of a servant became fuller or emptier.
+    Disk(ServantId),
     /// A mail was planned.
     Mail(Uuid),
+    /// A run was asked for.
+    Exec(ExecId),
 }
 
 impl Key {
@@ -40,8 +46,9 @@ impl Key {
         match self {
             Self::Wish(_) | Self::Removed(_) => "app",
             Self::Placed(_) | Self::Retired(_) | Self::Trouble(_) | Self::Relief(_) => "instance",
-            Self::Lost(_) | Self::Back(_) | Self::ServantGone(_) => "servant",
+            Self::Lost(_) | Self::Back(_) | Self::ServantGone(_) | Self::Disk(_) => "servant",
             Self::Mail(_) => "alert",
+            Self::Exec(_) => "exec",
         }
     }
 }
@@ -61,11 +68,16 @@ pub(super) fn keys(event: &Event) -> Vec<Key> {
             ServantEvent::Lost(lost) => vec![Key::Lost(lost.servant)],
             ServantEvent::Returned(returned) => vec![Key::Back(returned.servant)],
             ServantEvent::Removed(removed) => vec![Key::ServantGone(removed.servant)],
-            ServantEvent::Joined(_) | ServantEvent::Changed(_) => Vec::new(),
+            ServantEvent::DiskChanged(changed) => vec![Key::Disk(changed.servant)],
+            ServantEvent::Joined(_) | ServantEvent::Changed(_) | ServantEvent::DiskCleaned(_) => Vec::new(),
         },
         Fact::Alert(fact) => match fact {
             AlertEvent::Planned(planned) => vec![Key::Mail(planned.mail)],
             AlertEvent::Sent(_) | AlertEvent::Failed(_) => Vec::new(),
+        },
+        Fact::Exec(fact) => match fact {
+            ExecEvent::Requested(requested) => vec![Key::Exec(requested.exec)],
+            ExecEvent::Cancelled(_) | ExecEvent::Ended(_) => Vec::new(),
         },
         Fact::Version(_) | Fact::Release(_) | Fact::Config(_) | Fact::Command(_) | Fact::King(_) => {
             Vec::new()
@@ -128,7 +140,9 @@ fn parent_by_fact(fact: &Fact) -> Parent {
             ServantEvent::Joined(_)
             | ServantEvent::Changed(_)
             | ServantEvent::Lost(_)
-            | ServantEvent::Removed(_) => Parent::None,
+            | ServantEvent::Removed(_)
+            | ServantEvent::DiskChanged(_)
+            | ServantEvent::DiskCleaned(_) => Parent::None,
         },
         Fact::App(fact) => match fact {
             AppEvent::Settled(settled) => Parent::Latest(vec![Key::Wish(settled.app.clone())]),
@@ -138,6 +152,10 @@ fn parent_by_fact(fact: &Fact) -> Parent {
             | AppEvent::Scaled(_)
             | AppEvent::Removed(_)
             | AppEvent::Emitted(_) => Parent::None,
+        },
+        Fact::Exec(fact) => match fact {
+            ExecEvent::Ended(ended) => Parent::Latest(vec![Key::Exec(ended.exec)]),
+            ExecEvent::Requested(_) | ExecEvent::Cancelled(_) => Parent::None,
         },
         Fact::Version(_)
         | Fact::Release(_)
@@ -189,6 +207,8 @@ fn parent_of_mail(fact: &AlertEvent) -> Parent {
     Parent::Latest(match (kind, firing) {
         ("servant-lost", true) => vec![Key::Lost(servant)],
         ("servant-lost", false) => vec![Key::Back(servant), Key::ServantGone(servant), Key::Lost(servant)],
+        ("disk-full", true) => vec![Key::Disk(servant)],
+        ("disk-full", false) => vec![Key::Disk(servant), Key::ServantGone(servant)],
         (_, true) => vec![Key::Trouble(instance)],
         (_, false) => vec![Key::Relief(instance), Key::Retired(instance), Key::Trouble(instance)],
     })

@@ -113,6 +113,7 @@ impl World {
             cpus: 2,
             memory_bytes: 1 << 30,
             boot: "boot-1".into(),
+            labels: events::Labels::new(),
         };
         self.report(servant, ServantNews::from(facts))
     }

@@ -1,5 +1,6 @@
 //! Events about servants.
 
+use crate::disk::{Cleaned, Disk};
 use crate::kinds::noun;
 use crate::report::RegisterServant;
 use crate::{DomainName, ServantId, ServantName};
@@ -13,6 +14,8 @@ noun! {
         Lost(ServantLost) = "lost" @ 1,
         Returned(ServantReturned) = "returned" @ 1,
         Removed(ServantRemoved) = "removed" @ 1,
+        DiskChanged(ServantDiskChanged) = "disk-changed" @ 1,
+        DiskCleaned(ServantDiskCleaned) = "disk-cleaned" @ 1,
     }
 }
 
@@ -25,6 +28,8 @@ impl ServantEvent {
             Self::Lost(event) => event.servant,
             Self::Returned(event) => event.servant,
             Self::Removed(event) => event.servant,
+            Self::DiskChanged(event) => event.servant,
+            Self::DiskCleaned(event) => event.servant,
         }
     }
 }
@@ -63,4 +68,20 @@ pub struct ServantReturned {
 pub struct ServantRemoved {
     pub servant: ServantId,
     pub name: ServantName,
+}
+
+/// Its disk is fuller or emptier than it was, by a level.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServantDiskChanged {
+    pub servant: ServantId,
+    pub name: ServantName,
+    pub disk: Disk,
+}
+
+/// It has removed what nobody used, for room or for age.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServantDiskCleaned {
+    pub servant: ServantId,
+    pub name: ServantName,
+    pub cleaned: Cleaned,
 }

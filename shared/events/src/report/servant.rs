@@ -1,7 +1,8 @@
 //! Reports about servants.
 
+use crate::disk::{Cleaned, Disk};
 use crate::kinds::noun;
-use crate::{ServantId, ServantName};
+use crate::{Labels, ServantId, ServantName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -13,8 +14,13 @@ noun! {
         Lose(LoseServant) = "lose" @ 1,
         /// By a Foreman: a lost servant beats again.
         Return(ReturnServant) = "return" @ 1,
+        MeasureDisk(MeasureDisk) = "measure-disk" @ 1,
+        CleanDisk(CleanDisk) = "clean-disk" @ 1,
     }
 }
+
+/// The capability of a servant that runs arbitrary commands; it has no version.
+pub const EXEC_CAPABILITY: &str = "exec";
 
 /// A servant says that it is there and what it can do; sent at each start and when something of it changes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,6 +37,9 @@ pub struct RegisterServant {
     pub memory_bytes: u64,
     /// The kernel's boot id: a new one means that nothing of before runs.
     pub boot: String,
+    /// What an administrator says of it: selectors choose by that.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
 }
 
 /// A range of TCP ports, both ends included.
@@ -62,4 +71,18 @@ pub struct LoseServant {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReturnServant {
     pub servant: ServantId,
+}
+
+/// How full its disk is; said when that becomes another level, and after each start.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MeasureDisk {
+    pub servant: ServantId,
+    pub disk: Disk,
+}
+
+/// What it has removed to keep its disk from filling.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CleanDisk {
+    pub servant: ServantId,
+    pub cleaned: Cleaned,
 }

@@ -4,7 +4,9 @@
 use events::command::alert::{MailPhase, MailResult};
 use events::command::app::Bundle;
 use events::command::*;
+use events::disk::{Cleaned, Disk, DiskLevel, Removable, RemovalReason, Removed};
 use events::event::*;
+use events::exec::{ExecEnd, ExecOutcome, Limits, Stdio, Terminal, TerminalSize};
 use events::manifest::{CommandLine, HealthCheck, Manifest, Process, Restart};
 use events::report::{self, PortRange, RegisterServant, Stage};
 use events::*;
@@ -62,6 +64,27 @@ pub fn king() -> KingId {
     KingId(Uuid::from_u128(1))
 }
 
+fn exec() -> ExecId {
+    ExecId(Uuid::from_u128(0x0192_0000_0000_7000_8000_0000_0000_0004))
+}
+
+fn outcome() -> ExecOutcome {
+    ExecOutcome { end: ExecEnd::Code(1), duration_ms: 812, output_bytes: 70_000, discarded_bytes: 0 }
+}
+
+fn requested() -> ExecRequested {
+    ExecRequested {
+        exec: exec(),
+        servants: vec![servant()],
+        selector: Some("role=web,!old".parse().unwrap()),
+        instance: None,
+        left_out: vec![LeftOut { servant: "beta".parse().unwrap(), reason: "is lost".into() }],
+        command: vec!["uname".into(), "-a".into()],
+        stdio: Stdio::Output,
+        limits: Limits::default(),
+    }
+}
+
 /// Signed with the key whose seed is 32 times 5.
 fn checkpoint() -> Checkpoint {
     let mark = Mark {
@@ -100,6 +123,7 @@ fn facts() -> RegisterServant {
         cpus: 2,
         memory_bytes: 24 << 30,
         boot: "4c4a9281-b3bd-4f25-bb86-6d027da9c4ff".into(),
+        labels: events::Labels::new(),
     }
 }
 
@@ -199,6 +223,16 @@ fn instance_facts() -> Vec<InstanceEvent> {
     ]
 }
 
+fn disk() -> Disk {
+    Disk { level: DiskLevel::Critical, used_percent: 96, free_bytes: 1 << 30 }
+}
+
+fn cleaned() -> Cleaned {
+    let (what, why) = (Removable::Release, RemovalReason::Room);
+    let removed = vec![Removed { what, name: "shop release 2".into(), bytes: 70_000_000, why }];
+    Cleaned { removed, more: 3, bytes: 90_000_000 }
+}
+
 fn servant_facts() -> Vec<ServantEvent> {
     let (servant, name) = (servant(), facts().name);
     vec![
@@ -206,7 +240,9 @@ fn servant_facts() -> Vec<ServantEvent> {
         ServantChanged { domain: DomainName::default_domain(), facts: facts() }.into(),
         ServantLost { servant, name: name.clone(), silent_ms: 3000 }.into(),
         ServantReturned { servant, name: name.clone() }.into(),
-        ServantRemoved { servant, name }.into(),
+        ServantRemoved { servant, name: name.clone() }.into(),
+        ServantDiskChanged { servant, name: name.clone(), disk: disk() }.into(),
+        ServantDiskCleaned { servant, name, cleaned: cleaned() }.into(),
     ]
 }
 
@@ -240,6 +276,9 @@ fn other_facts() -> Vec<Fact> {
         Fact::Alert(MailFailed { mail: mail(), reason: "550 no such user".into() }.into()),
         Fact::King(KingElected { king: king(), epoch: 2, key: Some(checkpoint().key) }.into()),
         Fact::King(KingCheckpointed { king: king(), checkpoint: checkpoint() }.into()),
+        Fact::Exec(requested().into()),
+        Fact::Exec(ExecCancelled { exec: exec() }.into()),
+        Fact::Exec(ExecEnded { exec: exec(), servant: servant(), outcome: outcome() }.into()),
     ]
 }
 
@@ -282,7 +321,22 @@ pub fn orders_of_every_kind() -> Vec<Order> {
         Order::Alert(plan.into()),
         Order::Alert(RecordMail { mail: mail(), result: MailResult::Sent { via: "file".into() } }.into()),
         Order::King(RecordCheckpoint { king: king(), checkpoint: checkpoint() }.into()),
+        Order::Exec(request().into()),
+        Order::Exec(CancelExec { exec: exec() }.into()),
     ]
+}
+
+fn request() -> RequestExec {
+    let size = TerminalSize { rows: 24, columns: 80 };
+    RequestExec {
+        exec: exec(),
+        servants: vec!["alpha".parse().unwrap()],
+        selector: None,
+        instance: None,
+        command: vec!["top".into()],
+        stdio: Stdio::Terminal(Terminal { size, term: "xterm-256color".into() }),
+        limits: Limits { time_ms: 60_000, output_bytes: 1 << 20 },
+    }
 }
 
 pub fn news_of_every_kind() -> Vec<News> {
@@ -299,6 +353,8 @@ pub fn news_of_every_kind() -> Vec<News> {
         News::Servant(facts().into()),
         News::Servant(report::LoseServant { servant: servant(), silent_ms: 3000 }.into()),
         News::Servant(report::ReturnServant { servant: servant() }.into()),
+        News::Servant(report::MeasureDisk { servant: servant(), disk: disk() }.into()),
+        News::Servant(report::CleanDisk { servant: servant(), cleaned: cleaned() }.into()),
         News::Instance(report::Started { instance, pid: 4711 }.into()),
         News::Instance(report::Ready { instance }.into()),
         News::Instance(report::Unhealthy { instance, reason: "timed out".into() }.into()),
@@ -309,6 +365,7 @@ pub fn news_of_every_kind() -> Vec<News> {
         News::Instance(report::PortTaken { instance, port: 20_000 }.into()),
         News::Instance(report::Stopped { instance }.into()),
         News::Instance(report::Emitted { instance, name: event_name(), fields: fields(), dropped: 0 }.into()),
+        News::Exec(report::EndedExec { exec: exec(), outcome: outcome() }.into()),
     ]
 }
 

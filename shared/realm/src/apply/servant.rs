@@ -1,6 +1,6 @@
 //! What events about servants change.
 
-use super::instance;
+use super::{exec, instance};
 use crate::state::{Servant, State};
 use events::event::ServantEvent;
 use events::query::InstancePhase;
@@ -14,7 +14,13 @@ pub(super) fn apply(state: &mut State, event: &Event, fact: &ServantEvent) {
         ServantEvent::Changed(fact) => change(state, event.at, &fact.domain, &fact.facts),
         ServantEvent::Lost(fact) => mark(state, fact.servant, Mark::Lost, event.at),
         ServantEvent::Returned(fact) => mark(state, fact.servant, Mark::Present, event.at),
-        ServantEvent::Removed(fact) => remove(state, fact.servant),
+        ServantEvent::Removed(fact) => remove(state, fact.servant, event.at),
+        ServantEvent::DiskChanged(fact) => {
+            if let Some(servant) = state.servants.get_mut(&fact.servant) {
+                servant.disk = Some(fact.disk);
+            }
+        }
+        ServantEvent::DiskCleaned(_) => {}
     }
 }
 
@@ -28,6 +34,7 @@ fn join(state: &mut State, at: Timestamp, domain: &DomainName, facts: &RegisterS
         ports: BTreeMap::new(),
         taken: BTreeSet::new(),
         next_port: facts.ports.first,
+        disk: None,
     };
     state.servant_names.insert(facts.name.clone(), facts.servant);
     state.servants.insert(facts.servant, servant);
@@ -86,7 +93,8 @@ fn unsettle_apps_on(state: &mut State, id: ServantId) {
     }
 }
 
-fn remove(state: &mut State, id: ServantId) {
+fn remove(state: &mut State, id: ServantId, at: Timestamp) {
+    exec::abandon(state, id, at);
     unsettle_apps_on(state, id);
     let Some(servant) = state.servants.remove(&id) else { return };
     state.servant_names.remove(&servant.facts.name);

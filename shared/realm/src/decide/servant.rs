@@ -5,10 +5,11 @@ use super::{Consent, Hearing};
 use crate::state::State;
 use events::command::RemoveServant;
 use events::event::{
-    ServantChanged, ServantEvent, ServantJoined, ServantLost, ServantRemoved, ServantReturned,
+    ServantChanged, ServantDiskChanged, ServantDiskCleaned, ServantEvent, ServantJoined, ServantLost,
+    ServantRemoved, ServantReturned,
 };
-use events::limits::{CAPABILITIES, ELECTION_GRACE_MS, SERVANTS};
-use events::report::{RegisterServant, ServantNews};
+use events::limits::{CAPABILITIES, ELECTION_GRACE_MS, LABELS, REMOVED_NAME_BYTES, REMOVED_NAMED, SERVANTS};
+use events::report::{CleanDisk, MeasureDisk, RegisterServant, ServantNews};
 use events::{Fact, Refusal, RefusalCode, Report, ServantId, Timestamp};
 
 /// The lowest port that may be given out: those below belong to the system.
@@ -26,6 +27,8 @@ pub(super) fn hear(
         ServantNews::Lose(_) if in_grace(state, at) => Ok(Hearing::Redundant),
         ServantNews::Lose(news) => Ok(lose(state, report, news.servant, news.silent_ms)),
         ServantNews::Return(news) => Ok(returned(state, report, news.servant)),
+        ServantNews::MeasureDisk(news) => measure_disk(state, report, news),
+        ServantNews::CleanDisk(news) => clean_disk(state, report, news),
     }
 }
 
@@ -52,11 +55,17 @@ fn register(state: &State, report: &Report, facts: &RegisterServant) -> Result<H
     Ok(if facts_out.is_empty() { Hearing::Redundant } else { Hearing::News(facts_out) })
 }
 
-fn check_facts(report: &Report, facts: &RegisterServant) -> Result<(), Refusal> {
-    if report.id.sender != facts.servant.0 {
-        let rule = format!("{} cannot speak for the servant {}", report.id.sender, facts.servant);
-        return Err(refusal(RefusalCode::Invalid, "servant", rule, "register under the id of the sender"));
+/// A servant speaks for itself alone.
+fn speaker(report: &Report, servant: ServantId) -> Result<ServantId, Refusal> {
+    if report.id.sender != servant.0 {
+        let rule = format!("{} cannot speak for the servant {servant}", report.id.sender);
+        return Err(refusal(RefusalCode::Invalid, "servant", rule, "report under the id of the sender"));
     }
+    Ok(servant)
+}
+
+fn check_facts(report: &Report, facts: &RegisterServant) -> Result<(), Refusal> {
+    speaker(report, facts.servant)?;
     let ports = facts.ports;
     if ports.first < LOWEST_PORT || ports.first > ports.last {
         let rule = format!("{}-{} is no range of ports from {LOWEST_PORT} to 65535", ports.first, ports.last);
@@ -71,6 +80,9 @@ fn check_facts(report: &Report, facts: &RegisterServant) -> Result<(), Refusal> 
     if facts.capabilities.len() > CAPABILITIES || long || facts.boot.len() > 128 {
         let rule = format!("at most {CAPABILITIES} tools, names of 63 and versions of 128 bytes");
         return Err(refusal(RefusalCode::Invalid, "capabilities", rule, "report fewer or shorter ones"));
+    }
+    if facts.labels.len() > LABELS {
+        return Err(too_many("labels", "labels of a servant", LABELS));
     }
     Ok(())
 }
@@ -97,6 +109,38 @@ fn returned(state: &State, report: &Report, id: ServantId) -> Hearing {
         }
         Some(_) | None => Hearing::Redundant,
     }
+}
+
+/// Only another level is news: how much is free changes all the time.
+fn measure_disk(state: &State, report: &Report, news: &MeasureDisk) -> Result<Hearing, Refusal> {
+    let disk = news.disk;
+    if disk.used_percent > 100 {
+        let rule = format!("is {}; at most 100", disk.used_percent);
+        return Err(refusal(RefusalCode::Invalid, "disk.used_percent", rule, "measure again"));
+    }
+    let servant = speaker(report, news.servant)?;
+    Ok(match state.servants.get(&servant) {
+        Some(known) if known.disk.is_none_or(|before| before.level != disk.level) => {
+            fact(ServantDiskChanged { servant, name: known.facts.name.clone(), disk }).into()
+        }
+        Some(_) | None => Hearing::Redundant,
+    })
+}
+
+fn clean_disk(state: &State, report: &Report, news: &CleanDisk) -> Result<Hearing, Refusal> {
+    let removed = &news.cleaned.removed;
+    if removed.len() > REMOVED_NAMED || removed.iter().any(|it| it.name.len() > REMOVED_NAME_BYTES) {
+        let rule = format!("at most {REMOVED_NAMED} things, names of {REMOVED_NAME_BYTES} bytes");
+        return Err(refusal(RefusalCode::Invalid, "cleaned.removed", rule, "name fewer or shorter ones"));
+    }
+    let servant = speaker(report, news.servant)?;
+    Ok(match state.servants.get(&servant) {
+        Some(known) => {
+            let (name, cleaned) = (known.facts.name.clone(), news.cleaned.clone());
+            fact(ServantDiskCleaned { servant, name, cleaned }).into()
+        }
+        None => Hearing::Redundant,
+    })
 }
 
 pub(super) fn remove(state: &State, order: &RemoveServant) -> Result<Consent, Refusal> {

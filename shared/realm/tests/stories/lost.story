@@ -37,8 +37,8 @@
   19 app.settled {"app":"shop","release":1}
   verdict: "committed"
 > query servant.ls
-  {"capabilities":{"node":"20.2.0"},"cpus":2,"domain":"default","instances":1,"lost":true,"memory_bytes":1073741824,"name":"a","servant":"@a","since":8000}
-  {"capabilities":{"node":"20.2.0"},"cpus":2,"domain":"default","instances":2,"lost":false,"memory_bytes":1073741824,"name":"b","servant":"@b","since":2000}
+  {"capabilities":{"node":"20.2.0"},"cpus":2,"disk":null,"domain":"default","instances":1,"labels":{},"lost":true,"memory_bytes":1073741824,"name":"a","servant":"@a","since":8000}
+  {"capabilities":{"node":"20.2.0"},"cpus":2,"disk":null,"domain":"default","instances":2,"labels":{},"lost":false,"memory_bytes":1073741824,"name":"b","servant":"@b","since":2000}
 > report foreman servant.return {"servant":"@a"}
   20 servant.returned {"servant":"@a","name":"a"}
   verdict: "committed"

@@ -50,4 +50,4 @@
 > query app.show {"app":"nope"}
   refused: app: there is no app "nope"; push it with Git to /git/nope.git, or see `kingctl app ls`
 > query app.sing
-  refused: kind: there is no query "app.sing"; ask one of: app.ls, app.show, version.ls, release.ls, instance.ls, servant.ls, config.ls, command.show, alert.ls, king.show, why.instance, why-not.app, event.ls, event.show, state.show, state.diff, audit.key, audit.checkpoint, king.ls, servant.metrics, instance.metrics
+  refused: kind: there is no query "app.sing"; ask one of: app.ls, app.show, version.ls, release.ls, instance.ls, servant.ls, config.ls, command.show, alert.ls, king.show, exec.ls, exec.show, why.instance, why-not.app, event.ls, event.show, state.show, state.diff, audit.key, audit.checkpoint, king.ls, servant.metrics, instance.metrics

@@ -5,7 +5,7 @@ use events::plan::PlanToken;
 use events::report::{News, PortRange, RegisterServant};
 use events::{
     Actor, Command, DomainName, Event, InstanceId, Kinded, KingId, Order, Report, ReportId, ServantId,
-    Timestamp,
+    Timestamp, label,
 };
 use realm::{Context, Input, Response, State, plan, project, query, step};
 use serde_json::Value;
@@ -37,6 +37,7 @@ impl World {
             "tick" => self.take(&Input::Tick),
             "elect" => self.take(&Input::Election(KingId(Uuid::from_u128(99)).into())),
             "assignment" => self.assignment(rest),
+            "runs" => self.runs(rest),
             "query" => self.query(rest),
             other => panic!("a story cannot say {other:?}"),
         }
@@ -125,14 +126,16 @@ impl World {
         refusal.chain(events).chain(differences).map(|line| self.named(&line)).collect()
     }
 
-    /// `servant NAME PORTS TOOL=VERSION…`: registers it.
+    /// `servant NAME PORTS TOOL=VERSION… label:NAME=VALUE…`: registers it.
     fn servant(&mut self, rest: &str) -> Vec<String> {
         let mut words = rest.split(' ');
         let (name, ports) = (words.next().unwrap().to_owned(), words.next().unwrap());
         let (first, last) = ports.split_once('-').unwrap();
         let next = ServantId(Uuid::from_u128(1000 + self.servants.len() as u128));
         let id = *self.servants.entry(name.clone()).or_insert(next);
-        let tools = words.map(|tool| tool.split_once('=').unwrap());
+        let (labels, tools): (Vec<&str>, Vec<&str>) = words.partition(|word| word.starts_with("label:"));
+        let tools = tools.into_iter().map(|tool| tool.split_once('=').unwrap());
+        let labels = labels.iter().map(|label| label::parse_label(&label["label:".len()..]).unwrap());
         let facts = RegisterServant {
             servant: id,
             name: name.parse().unwrap(),
@@ -141,6 +144,7 @@ impl World {
             cpus: 2,
             memory_bytes: 1 << 30,
             boot: "boot-1".to_owned(),
+            labels: labels.collect(),
         };
         let news = News::Servant(facts.into());
         let number = self.next_number(id.0);
@@ -207,6 +211,12 @@ impl World {
         });
         let stop = assignment.stopping.iter().map(|id| format!("stop {id}"));
         run.chain(stop).map(|line| self.named(&line)).collect()
+    }
+
+    /// `runs NAME`: what its view of runs holds.
+    fn runs(&self, name: &str) -> Vec<String> {
+        let view = project::execs(&self.state, self.servants[name]);
+        view.runs.iter().map(|run| self.named(&json(run))).collect()
     }
 
     fn query(&self, rest: &str) -> Vec<String> {

@@ -65,10 +65,13 @@ impl LogJudge {
     /// A view as it is at a place of the log that a commit ends with.
     pub fn view(&self, key: &str, event: EventNumber) -> Option<Vec<u8>> {
         let state = self.states.get(&event)?;
-        let servant = key.strip_prefix("assignment.").and_then(|id| id.parse().ok()).map(ViewKey::Assignment);
-        let key = servant.or_else(|| {
-            key.strip_prefix("domain.").and_then(|name| name.parse().ok()).map(ViewKey::Domain)
-        })?;
+        let (kind, name) = key.split_once('.')?;
+        let key = match kind {
+            "assignment" => name.parse().ok().map(ViewKey::Assignment),
+            "exec" => name.parse().ok().map(ViewKey::Execs),
+            "domain" => name.parse().ok().map(ViewKey::Domain),
+            _ => None,
+        }?;
         Some(effects::view(state, &key).1)
     }
 
@@ -170,7 +173,8 @@ impl Judge {
             | Fact::Config(_)
             | Fact::Servant(_)
             | Fact::Alert(_)
-            | Fact::King(_) => {}
+            | Fact::King(_)
+            | Fact::Exec(_) => {}
         }
     }
 

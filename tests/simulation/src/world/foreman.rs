@@ -267,5 +267,7 @@ fn about(news: &ServantNews) -> events::ServantId {
         ServantNews::Register(register) => register.servant,
         ServantNews::Lose(lose) => lose.servant,
         ServantNews::Return(back) => back.servant,
+        ServantNews::MeasureDisk(news) => news.servant,
+        ServantNews::CleanDisk(news) => news.servant,
     }
 }

@@ -531,7 +531,13 @@ fn look(net: &mut Net, event: &Event) {
     match &event.fact {
         Fact::Servant(ServantEvent::Lost(_)) => net.saw(Sight::ServantLost),
         Fact::Servant(ServantEvent::Returned(_)) => net.saw(Sight::ServantReturned),
-        Fact::Servant(ServantEvent::Joined(_) | ServantEvent::Changed(_) | ServantEvent::Removed(_))
+        Fact::Servant(
+            ServantEvent::Joined(_)
+            | ServantEvent::Changed(_)
+            | ServantEvent::Removed(_)
+            | ServantEvent::DiskChanged(_)
+            | ServantEvent::DiskCleaned(_),
+        )
         | Fact::App(_)
         | Fact::Version(_)
         | Fact::Release(_)
@@ -539,7 +545,8 @@ fn look(net: &mut Net, event: &Event) {
         | Fact::Instance(_)
         | Fact::Command(_)
         | Fact::Alert(_)
-        | Fact::King(_) => {}
+        | Fact::King(_)
+        | Fact::Exec(_) => {}
     }
 }
 

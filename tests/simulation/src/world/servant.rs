@@ -208,6 +208,7 @@ impl Servant {
             cpus: 2,
             memory_bytes: 1 << 30,
             boot: "boot".to_owned(),
+            labels: events::Labels::new(),
         };
         if let Some(number) = self.push(net, News::Servant(ServantNews::Register(facts))) {
             self.numbers.flush();

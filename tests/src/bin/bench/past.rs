@@ -108,6 +108,7 @@ pub fn join(servant: u64) -> Fact {
         cpus: 8,
         memory_bytes: 16 << 30,
         boot: "boot".into(),
+        labels: events::Labels::new(),
     };
     Fact::from(ServantEvent::from(ServantJoined { domain: DomainName::default_domain(), facts }))
 }

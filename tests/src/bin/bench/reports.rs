@@ -40,6 +40,7 @@ impl Talker {
             cpus: 1,
             memory_bytes: 1 << 30,
             boot: "bench".into(),
+            labels: events::Labels::new(),
         };
         let register = wire::encode(&vec![talker.report(News::Servant(facts.into()))]);
         talker.send(register.into()).await?;

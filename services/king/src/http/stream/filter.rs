@@ -2,8 +2,8 @@
 //!
 //! - An app's events are those of the nouns app, version, release and config (its own scope) that name it, and those of
 //!   its instances. Events of commands, alerts and Kings belong to no app.
-//! - A servant's events are those of the noun servant with its id, those of the instances placed on it,
-//!   and what apps told of on it. A name is
+//! - A servant's events are those of the noun servant with its id, the ends of runs on it, those of the instances placed
+//!   on it, and what apps told of on it. A name is
 //!   taken as the servant that holds it when the stream begins; an id may be of one that is gone.
 //!
 //! An instance event names only the instance. Its app and servant are those of its placing, which never change: taken
@@ -13,7 +13,7 @@
 use crate::feed::{Feed, FeedError, Placement};
 use crate::http::parameters::Parameters;
 use crate::http::problem::{Problem, cut};
-use events::event::InstanceEvent;
+use events::event::{ExecEvent, InstanceEvent};
 use events::{AppName, Event, Fact, InstanceId, ServantId, ServantName};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -117,7 +117,11 @@ impl Filter {
             Fact::Release(event) => (Some(event.app().clone()), None),
             Fact::Config(event) => (event.scope().cloned(), None),
             Fact::Servant(event) => (None, Some(event.servant())),
-            Fact::Command(_) | Fact::Alert(_) | Fact::King(_) => (None, None),
+            Fact::Exec(ExecEvent::Ended(event)) => (None, Some(event.servant)),
+            Fact::Exec(ExecEvent::Requested(_) | ExecEvent::Cancelled(_))
+            | Fact::Command(_)
+            | Fact::Alert(_)
+            | Fact::King(_) => (None, None),
             Fact::Instance(event) => match self.placement(event, sequence, feed).await? {
                 Some(place) => (Some(place.app), Some(place.servant)),
                 None => (None, None),

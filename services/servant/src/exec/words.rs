@@ -1,0 +1,34 @@
+//! What the Servant and a runner say to each other over a socket: first the order, with its three descriptors beside its
+//! length; then single bytes there and lines of JSON back.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// What to run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunOrder {
+    pub arguments: Vec<String>,
+    /// The whole environment.
+    pub environment: BTreeMap<String, String>,
+    pub directory: PathBuf,
+    /// Whether its standard input is a terminal that it shall control.
+    pub terminal: bool,
+}
+
+/// Ask all of it to end.
+pub const TERMINATE: u8 = b'T';
+/// End all of it.
+pub const KILL: u8 = b'K';
+
+/// What a runner says: started or not, and then the end, when nothing of it is left.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "said", rename_all = "kebab-case")]
+pub enum Said {
+    Started { pid: u32 },
+    NotStarted { reason: String },
+    Ended { code: Option<i32>, signal: Option<i32> },
+}
+
+/// Largest order: arguments and environment are far below.
+pub const ORDER_BYTES: usize = 1 << 20;
