@@ -3,7 +3,7 @@
 //! A newcomer reads it in this order: [`spec`] (what an instance is), [`reconcile`] (what must be done; pure),
 //! [`holder`] (the small process that holds an instance, in any weather) with its [`spool`], [`keeper`] (the
 //! Servant's side of the holders), [`release`] (fetch, unpack, build), [`probe`] (ports and health), [`memory`],
-//! [`reports`] and [`ship`] (what must not be lost), and [`run`] (the shell that puts it together). It knows no other
+//! [`errors`] (in what it prints), [`reports`] and [`ship`] (what must not be lost), and [`run`] (the shell that puts it together). It knows no other
 //! service: only subjects of the bus.
 
 pub mod args;
@@ -18,6 +18,7 @@ pub mod release;
 pub mod probe;
 pub mod memory;
 pub mod reports;
+pub mod errors;
 pub mod ship;
 pub mod run;
 

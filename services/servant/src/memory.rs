@@ -44,7 +44,8 @@ impl Row {
             | InstanceNews::Unhealthy(_)
             | InstanceNews::Failed(_)
             | InstanceNews::PortTaken(_)
-            | InstanceNews::Stopped(_) => {}
+            | InstanceNews::Stopped(_)
+            | InstanceNews::Erred(_) => {}
         }
     }
 

@@ -4,7 +4,8 @@ pub mod servant;
 pub mod instance;
 
 pub use instance::{
-    Exited, Failed, InstanceNews, Looping, PortTaken, Ready, Stage, Started, Steady, Stopped, Unhealthy,
+    Erred, Exited, Failed, InstanceNews, Looping, PortTaken, Ready, Stage, Started, Steady, Stopped,
+    Unhealthy,
 };
 pub use servant::{LoseServant, PortRange, RegisterServant, ReturnServant, ServantNews};
 

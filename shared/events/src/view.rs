@@ -1,7 +1,7 @@
 //! Views: projections that others read from the key-value bucket. Each carries the epoch and event number that it
 //! reflects; a reader refuses a lower pair than it has seen.
 
-use crate::manifest::{CommandLine, HealthCheck, Restart};
+use crate::manifest::{CommandLine, Errors, HealthCheck, Restart};
 use crate::{
     AppName, Digest, DomainName, EventNumber, InstanceId, PortName, ProcessName, ServantId, ServantName,
 };
@@ -60,6 +60,9 @@ pub struct AssignedProcess {
     pub health: Option<HealthCheck>,
     pub restart: Restart,
     pub stop_grace_ms: u64,
+    /// Which lines of its output are errors, beyond those that anybody would take for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errors: Option<Errors>,
 }
 
 /// An instance as a servant needs it.

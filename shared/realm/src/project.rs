@@ -2,6 +2,7 @@
 
 use crate::state::{App, Instance, State};
 use events::event::{AppEvent, InstanceEvent, ServantEvent};
+use events::manifest::Errors;
 use events::view::{AssignedInstance, AssignedProcess, AssignedRelease, Assignment, Domain, DomainServant};
 use events::{AppName, DomainName, Event, Fact, InstanceId, ProcessName, ServantId};
 use std::collections::btree_map::Entry;
@@ -58,6 +59,7 @@ fn touched_by_instance(before: &State, fact: &InstanceEvent, keys: &mut BTreeSet
         | InstanceEvent::CrashLooped(_)
         | InstanceEvent::Steadied(_)
         | InstanceEvent::Halted(_)
+        | InstanceEvent::Erred(_)
         | InstanceEvent::Failed(_) => {}
     }
 }
@@ -133,6 +135,7 @@ fn assigned_release(app: &App, name: &AppName, number: u32) -> Option<AssignedRe
             health: declared.health.clone(),
             restart: declared.restart,
             stop_grace_ms: declared.stop_grace_ms,
+            errors: Errors::of(published.manifest.errors.as_ref(), declared.errors.as_ref()),
         })
     };
     let names = published.manifest.processes.keys();

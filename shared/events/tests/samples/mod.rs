@@ -7,6 +7,7 @@ use events::command::*;
 use events::event::*;
 use events::manifest::{CommandLine, HealthCheck, Manifest, Process, Restart};
 use events::report::{self, PortRange, RegisterServant, Stage};
+use events::subject::Output;
 use events::*;
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use semver::Version;
@@ -112,6 +113,7 @@ pub fn manifest() -> Manifest {
         build: Some(CommandLine::Shell("npm ci".into())),
         needs: BTreeMap::from([("git".into(), "*".parse().unwrap())]),
         processes: BTreeMap::from([(web(), server), ("worker".parse().unwrap(), worker)]),
+        errors: None,
     }
 }
 
@@ -176,6 +178,19 @@ fn instance_facts() -> Vec<InstanceEvent> {
         InstanceHalted { instance }.into(),
         InstanceRetired { instance, reason: RetireReason::ServantLost }.into(),
         InstanceStopped { instance }.into(),
+        InstanceErred {
+            instance,
+            output: Output::Stderr,
+            number: 12,
+            read_at: Timestamp(1_795_171_620_123),
+            pattern: "go-panic".into(),
+            fingerprint: "00c0ffee00c0ffee".into(),
+            headline: "panic: no route to host".into(),
+            lines: vec!["panic: no route to host".into(), "goroutine 1 [running]:".into()],
+            repeats: 3,
+            others: 1,
+        }
+        .into(),
     ]
 }
 
@@ -288,6 +303,21 @@ pub fn news_of_every_kind() -> Vec<News> {
         News::Instance(report::Failed { instance, stage: Stage::Unpack, reason: "../up".into() }.into()),
         News::Instance(report::PortTaken { instance, port: 20_000 }.into()),
         News::Instance(report::Stopped { instance }.into()),
+        News::Instance(
+            report::Erred {
+                instance,
+                output: Output::Stdout,
+                number: 12,
+                at: Timestamp(1_795_171_620_123),
+                pattern: "error-word".into(),
+                fingerprint: "00c0ffee00c0ffee".into(),
+                headline: "ERROR no route to host".into(),
+                lines: vec!["ERROR no route to host".into()],
+                repeats: 3,
+                others: 0,
+            }
+            .into(),
+        ),
     ]
 }
 

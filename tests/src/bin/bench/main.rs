@@ -23,6 +23,8 @@ mod crowd;
 mod memory;
 mod moments;
 mod failover;
+mod spew;
+mod capture;
 
 use bare::Limit;
 use row::Row;
@@ -47,6 +49,7 @@ const NAMES: [&str; 14] = [
     "failover_kill",
     "failover_with_leader",
     "transfer",
+    "log_capture",
 ];
 
 async fn measure(name: &str) -> anyhow::Result<Vec<Row>> {
@@ -65,6 +68,7 @@ async fn measure(name: &str) -> anyhow::Result<Vec<Row>> {
         "failover_kill" => failover::killed().await,
         "failover_with_leader" => failover::killed_with_leader().await,
         "transfer" => failover::transferred().await,
+        "log_capture" => capture::measure().await,
         unknown => anyhow::bail!("there is no benchmark {unknown:?}; there are: {}", NAMES.join(", ")),
     }
 }

@@ -72,6 +72,11 @@ impl Stage {
         self.up.ended(END_PATIENCE).await;
     }
 
+    /// The folder of everything.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
     /// Where NATS clients connect.
     pub fn nats_url(&self) -> String {
         nats_url(&self.ports)
