@@ -192,8 +192,9 @@ fn ends_with(instance: &Path, last: &[u8]) -> anyhow::Result<bool> {
     let Some(path) = segments(instance)?.pop() else { return Ok(false) };
     let file = File::open(path)?;
     let length = file.metadata()?.len();
-    let mut bytes = vec![0; length.min(4096) as usize];
-    file.read_exact_at(&mut bytes, length - bytes.len() as u64)?;
+    let tail = length.min(4096);
+    let mut bytes = vec![0; tail as usize];
+    file.read_exact_at(&mut bytes, length - tail)?;
     Ok(bytes.windows(last.len()).any(|window| window == last))
 }
 
@@ -218,7 +219,10 @@ async fn lost(stage: &Stage, lines: u64) -> anyhow::Result<f64> {
     for (_, _, bytes) in stage.client.messages(LOGS_STREAM).await {
         let batch: LogBatch = wire::decode(&bytes)?;
         ensure!(batch.gap.is_none(), "a gap is told: {:?}", batch.gap);
-        for (number, line) in (batch.first..).zip(&batch.lines).skip_while(|(number, _)| *number < next) {
+        for (number, line) in (batch.first..).zip(&batch.lines) {
+            if number < next {
+                continue;
+            }
             ensure!(number == next, "line {number} follows {}", next - 1);
             right += u64::from(spew::number_of(&line.text) == Some((number - 1) % LINES));
             next += 1;

@@ -6,6 +6,7 @@ use anyhow::{Context, bail};
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -66,7 +67,7 @@ pub fn leave(path: &Path, value: &impl Serialize) -> anyhow::Result<()> {
     std::fs::rename(&beside, path).with_context(|| format!("could not leave {}", path.display()))
 }
 
-/// Writes round after round, for ever. With `once`, the first alone.
+/// Writes so many rounds.
 ///
 /// # Errors
 /// When it cannot write.
@@ -87,7 +88,7 @@ pub fn run(folder: &Path, rounds: usize) -> anyhow::Result<()> {
 
 fn write(order: &Order) -> anyhow::Result<Done> {
     // Standard output of Rust is buffered by lines: the file itself is not.
-    let mut out = std::fs::File::from(rustix::io::dup(rustix::stdio::stdout())?);
+    let mut out = std::fs::File::from(std::io::stdout().as_fd().try_clone_to_owned()?);
     let most = match order.manner {
         Manner::Flushed => LINE_BYTES,
         Manner::Blocks => BLOCK_BYTES,
