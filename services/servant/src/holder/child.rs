@@ -242,12 +242,7 @@ enum Until {
 }
 
 /// Reads what is in a pipe now, bounded; says how much.
-fn read(
-    place: &mut Option<OwnedFd>,
-    until: Until,
-    buffer: &mut [u8],
-    mut take: impl FnMut(&[u8]),
-) -> usize {
+fn read(place: &mut Option<OwnedFd>, until: Until, buffer: &mut [u8], mut take: impl FnMut(&[u8])) -> usize {
     let Some(pipe) = place.as_ref() else {
         return 0;
     };
