@@ -67,6 +67,15 @@ impl Style {
         };
         format!("\x1b[{code}m{text}\x1b[0m")
     }
+
+    /// The text in one of a few colours that mean nothing but tell things apart, or as it is.
+    pub fn hue(self, index: usize, text: &str) -> String {
+        const HUES: [u8; 6] = [36, 32, 33, 35, 34, 96];
+        match self {
+            Self::Plain => text.to_owned(),
+            Self::Colored => format!("\x1b[{}m{text}\x1b[0m", HUES[index % HUES.len()]),
+        }
+    }
 }
 
 /// What a colour means.

@@ -50,6 +50,7 @@ pub fn paint(fact: &Fact) -> Paint {
             InstanceEvent::Crashed(_)
             | InstanceEvent::CrashLooped(_)
             | InstanceEvent::Failed(_)
+            | InstanceEvent::Erred(_)
             | InstanceEvent::BecameUnhealthy(_) => Paint::Bad,
             InstanceEvent::BecameHealthy(_) | InstanceEvent::Steadied(_) => Paint::Good,
             InstanceEvent::Placed(_)

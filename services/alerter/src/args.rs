@@ -34,6 +34,10 @@ pub struct Args {
     #[arg(long, env = "KING_RESOLVE_AFTER_MS", value_name = "MS", default_value_t = 10_000)]
     pub resolve_after_ms: u64,
 
+    /// How long no error like it must be printed until an error in the output of an app is over, in milliseconds.
+    #[arg(long, env = "KING_ERRORS_QUIET_MS", value_name = "MS", default_value_t = 600_000)]
+    pub errors_quiet_ms: u64,
+
     /// How long a mail is tried before it is given up, in milliseconds.
     #[arg(long, env = "KING_MAIL_PATIENCE_MS", value_name = "MS", default_value_t = 3_600_000)]
     pub mail_patience_ms: u64,

@@ -6,6 +6,7 @@
 
 mod names;
 mod open;
+mod errors;
 pub mod words;
 #[cfg(test)]
 mod laws;
@@ -14,6 +15,7 @@ mod stories;
 
 pub use open::Key;
 
+use errors::Errors;
 use events::command::alert::MailPhase;
 use events::disk::DiskLevel;
 use events::event::{
@@ -30,7 +32,8 @@ use words::Words;
 /// How the kinds of events begin that change something here.
 const KINDS: [&str; 3] = ["instance.", "servant.", "alert."];
 /// The same while no incident is open: nothing can end.
-const KINDS_IN_CALM: [&str; 7] = [
+const KINDS_IN_CALM: [&str; 8] = [
+    "instance.erred",
     "instance.placed",
     "instance.crashed",
     "instance.crash-looped",
@@ -45,8 +48,8 @@ const KINDS_IN_CALM: [&str; 7] = [
 pub struct Notice {
     /// The id of the mail: made of the incident, the phase and the event, so the same on every run.
     pub mail: Uuid,
-    /// `crash/<instance>`, `crash-loop/<instance>`, `instance-failed/<instance>`, `servant-lost/<servant>` or
-    /// `disk-full/<servant>`.
+    /// `crash/<instance>`, `crash-loop/<instance>`, `instance-failed/<instance>`, `servant-lost/<servant>`,
+    /// `disk-full/<servant>` or `error/<app>/<fingerprint>`.
     pub incident: String,
     pub phase: MailPhase,
     /// The event that began or ended it.
@@ -65,18 +68,21 @@ pub struct Incidents {
     names: Names,
     words: Words,
     open: BTreeMap<Key, Open>,
+    errors: Errors,
     finder: KindFinder,
     finder_in_calm: KindFinder,
 }
 
 impl Incidents {
-    /// A machine that knows nothing yet; `kingdom` stands in the subjects.
-    pub fn new(kingdom: &str, resolve_after_ms: u64) -> Self {
+    /// A machine that knows nothing yet; `kingdom` stands in the subjects, errors in output end when they were quiet for
+    /// so long.
+    pub fn new(kingdom: &str, resolve_after_ms: u64, errors_quiet_ms: u64) -> Self {
         Self {
             resolve_after_ms,
             names: Names::default(),
             words: Words::new(kingdom),
             open: BTreeMap::new(),
+            errors: Errors::new(errors_quiet_ms),
             finder: KindFinder::new(&KINDS),
             finder_in_calm: KindFinder::new(&KINDS_IN_CALM),
         }
@@ -111,12 +117,13 @@ impl Incidents {
     /// Time has passed: crashed instances that stayed healthy long enough are well again.
     pub fn tick(&mut self, now: Timestamp) -> Vec<Notice> {
         let keys: Vec<_> = self.open.keys().copied().collect();
-        keys.into_iter().filter_map(|key| self.heal(key, now)).collect()
+        let healed: Vec<_> = keys.into_iter().filter_map(|key| self.heal(key, now)).collect();
+        healed.into_iter().chain(self.errors.tick(&self.words, now)).collect()
     }
 
     /// The first mails of the incidents that are open.
     pub fn open_mails(&self) -> BTreeSet<Uuid> {
-        self.open.iter().map(|(key, open)| mail_id(*key, MailPhase::Firing, open.event)).collect()
+        self.open.iter().map(|(key, open)| mail_id(&key.to_string(), MailPhase::Firing, open.event)).collect()
     }
 
     fn instance(&mut self, event: &Event, fact: &InstanceEvent) -> Vec<Notice> {
@@ -137,6 +144,7 @@ impl Incidents {
             InstanceEvent::Finished(_) => self.close_all(event, id, Closing::Finished),
             InstanceEvent::Retired(retired) => self.close_all(event, id, Closing::Retired(retired.reason)),
             InstanceEvent::Stopped(_) => self.close_all(event, id, Closing::Stopped),
+            InstanceEvent::Erred(erred) => self.errors.erred(&self.words, &self.names, event, erred),
             InstanceEvent::Placed(_) | InstanceEvent::Started(_) | InstanceEvent::PortsReplaced(_) => {
                 Vec::new()
             }
@@ -225,7 +233,8 @@ impl Incidents {
     /// A crash that came between the two begins a new one.
     fn planned(&mut self, planned: &MailPlanned) -> Vec<Notice> {
         let of_it = |(key, open): &(&Key, &Open)| {
-            open.last_healthy.is_some_and(|event| mail_id(**key, MailPhase::Resolved, event) == planned.mail)
+            open.last_healthy
+                .is_some_and(|event| mail_id(&key.to_string(), MailPhase::Resolved, event) == planned.mail)
         };
         let Some(key) = self.open.iter().find(of_it).map(|(key, _)| *key) else { return Vec::new() };
         let crash_after = self.open.remove(&key).filter(|open| open.healthy_at.is_none());
@@ -256,36 +265,36 @@ impl Incidents {
     fn resolve(&mut self, key: Key, event: EventNumber, at: Timestamp, closing: Closing) -> Option<Notice> {
         let open = self.open.remove(&key)?;
         let (subject, body) = self.words.resolved(&open, event, at, closing);
-        Some(notice(key, MailPhase::Resolved, event, at, subject, body))
+        Some(notice(key.to_string(), MailPhase::Resolved, event, at, subject, body))
     }
 
     fn fire(&mut self, key: Key, mut open: Open, subject: String, body: String) -> Notice {
         open.headline.clone_from(&subject);
         let (event, at) = (open.event, open.since);
         self.open.insert(key, open);
-        notice(key, MailPhase::Firing, event, at, self.words.firing(&subject), body)
+        notice(key.to_string(), MailPhase::Firing, event, at, self.words.firing(&subject), body)
     }
 }
 
 fn notice(
-    key: Key,
+    incident: String,
     phase: MailPhase,
     event: EventNumber,
     at: Timestamp,
     subject: String,
     body: String,
 ) -> Notice {
-    Notice { mail: mail_id(key, phase, event), incident: key.to_string(), phase, event, at, subject, body }
+    Notice { mail: mail_id(&incident, phase, event), incident, phase, event, at, subject, body }
 }
 
 /// The namespace of the ids of mails.
 const MAILS: Uuid = Uuid::from_u128(0x6b1f_3a52_9c0e_4d7b_8a44_2f61_5de0_7c93);
 
 /// UUID version 5 (RFC 9562, 5.5) of incident, phase and event.
-fn mail_id(key: Key, phase: MailPhase, event: EventNumber) -> Uuid {
+fn mail_id(incident: &str, phase: MailPhase, event: EventNumber) -> Uuid {
     let phase = match phase {
         MailPhase::Firing => "firing",
         MailPhase::Resolved => "resolved",
     };
-    Uuid::new_v5(&MAILS, format!("{key}\n{phase}\n{event}").as_bytes())
+    Uuid::new_v5(&MAILS, format!("{incident}\n{phase}\n{event}").as_bytes())
 }

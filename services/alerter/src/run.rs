@@ -119,7 +119,7 @@ impl Shell {
         Self {
             bus,
             clock: Instant::now(),
-            incidents: Incidents::new(&kingdom, args.resolve_after_ms),
+            incidents: Incidents::new(&kingdom, args.resolve_after_ms, args.errors_quiet_ms),
             courier: Courier::new(recipients, args.mail_patience_ms),
             post,
             sender: Arc::new(Sender { from: args.from.clone(), kingdom }),

@@ -1,7 +1,7 @@
 //! Manifests as people write them: what is understood, and where each problem is found.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use events::manifest::{CommandLine, Restart};
+use events::manifest::{CommandLine, Errors, Restart};
 use king::manifest::{KING_YAML, PROCFILE, parse, parse_king_yaml, parse_procfile};
 
 const FULL: &str = r#"# everything that can be said
@@ -17,7 +17,9 @@ processes:
     restart: on-failure
     stop_grace: 2s
     needs: { git: "*" }
+    errors: { patterns: [slow query], before: 2, off: false }
   worker: node worker.js
+errors: { ignore: ["ERROR but harmless"], off: true }
 "#;
 
 #[test]
@@ -35,7 +37,14 @@ fn a_full_manifest_is_understood() {
     let health = web.health.as_ref().expect("it has one");
     assert_eq!((health.interval_ms, health.timeout_ms, health.grace_ms), (500, 2000, 60_000));
     assert_eq!(health.failures, 4);
+    let errors = Errors::of(manifest.errors.as_ref(), web.errors.as_ref()).expect("it has some");
+    assert_eq!(
+        (&errors.patterns[..], &errors.ignore[..]),
+        (&["slow query".into()][..], &["ERROR but harmless".into()][..])
+    );
+    assert_eq!((errors.is_on(), errors.lines_before(), errors.lines_after()), (true, 2, 5));
     let worker = &manifest.processes[&"worker".parse().unwrap()];
+    assert!(!Errors::of(manifest.errors.as_ref(), worker.errors.as_ref()).expect("the app's").is_on());
     assert_eq!((worker.count, worker.ports.len()), (1, 0));
 }
 
@@ -75,6 +84,12 @@ fn problems_of_a_king_yaml_have_a_place() {
         ("processes:\n  web:\n    command: x\n    health: { interval: 2h }\n", "4:25"),
         ("processes:\n  web:\n    command: x\n    restart: sometimes\n", "4:14"),
         ("processes:\n  web:\n    command: x\n    stop_grace: 1h\n", "4:17"),
+        ("processes: { web: x }\nerrors: { patterns: [\"a(b\"] }\n", "2:22"),
+        ("processes: { web: x }\nerrors: { patterns: [ok, \"(x{999}){999}\"] }\n", "2:26"),
+        ("processes: { web: x }\nerrors: { before: 21 }\n", "2:19"),
+        ("processes: { web: x }\nerrors: { off: maybe }\n", "2:16"),
+        ("processes:\n  web:\n    command: x\n    errors: { ignore: [a, \"[\"] }\n", "4:27"),
+        ("processes:\n  web:\n    command: x\n    errors: { pattern: [a] }\n", "4:15"),
         ("needs: { node: new }\nprocesses: { web: x }\n", "1:16"),
         ("processes:\n  Web: x\n", "2:3"),
         ("processes:\n  web: x\n  web: y\n", "3:3"),

@@ -3,8 +3,9 @@
 //! A newcomer reads it in this order: [`spec`] (what an instance is), [`reconcile`] (what must be done; pure),
 //! [`holder`] (the small process that holds an instance, in any weather) with its [`spool`], [`keeper`] (the
 //! Servant's side of the holders), [`release`] (fetch, unpack, build), [`probe`] (ports and health), [`memory`],
-//! [`reports`] and [`ship`] (what must not be lost), [`disk`] (that it
-//! does not fill), [`exec`] (arbitrary commands), and [`run`] (the shell that puts it together). It knows no other
+//! [`errors`] (in what it prints), [`reports`] and [`ship`] (what must not be lost), [`disk`] (that it does not fill),
+//! [`exec`] (arbitrary commands), [`telemetry`] and [`app_events`] (what is measured and told), and [`run`] (the shell that
+//! puts it together). It knows no other
 //! service: only subjects of the bus.
 
 pub mod args;
@@ -22,6 +23,7 @@ mod view;
 pub mod reports;
 pub mod app_events;
 pub mod telemetry;
+pub mod errors;
 pub mod ship;
 pub mod disk;
 pub mod exec;

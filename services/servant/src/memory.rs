@@ -45,7 +45,8 @@ impl Row {
             | InstanceNews::Failed(_)
             | InstanceNews::PortTaken(_)
             | InstanceNews::Emitted(_)
-            | InstanceNews::Stopped(_) => {}
+            | InstanceNews::Stopped(_)
+            | InstanceNews::Erred(_) => {}
         }
     }
 

@@ -10,6 +10,7 @@ use servant::holder::words::{
     Exit, Order, Run, Said, SignalOrder, Slot, SocketOrder, StartFailure, StartOrder, State, Told,
 };
 use servant::holder::{LOCK, WORD, runs};
+use servant::spool::{BatchLimits, Bookmark, SpoolReader};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -227,10 +228,10 @@ fn what_workers_write_at_once_stays_in_whole_lines() {
         held.start(slot, script, &[]);
     }
     let folder = held.folder.clone();
-    let mut reader = servant::spool::SpoolReader::open(&folder, events::subject::Output::Stdout, 1);
+    let mut reader = SpoolReader::open(&folder, events::subject::Output::Stdout, Bookmark::START);
     let mut lines = Vec::new();
     until("all have written", || {
-        if let Some(batch) = reader.read(100, 1 << 20).unwrap() {
+        if let Some(batch) = reader.read(BatchLimits { lines: 100, bytes: 1 << 20 }).unwrap() {
             lines.extend(batch.lines.into_iter().map(|line| line.text));
         }
         lines.len() == 4

@@ -473,7 +473,7 @@ impl Bus {
     }
 
     /// Waits until the connection is up, however long that takes.
-    pub(crate) async fn connected(&self) {
+    pub async fn connected(&self) {
         let mut link = self.inner.link.clone();
         if link.wait_for(|link| link.connected).await.is_err() {
             std::future::pending::<()>().await;

@@ -1,12 +1,16 @@
 //! The output of instances: batches of lines, stored once, kept for a while.
 
-use crate::api::ApiError;
+use crate::api::{self, ApiError};
 use crate::connect::{Bus, StoreError};
 use crate::log::patiently;
 use crate::stream;
 use crate::tail::{Course, Holes, Tail, TailError, create};
+use async_nats::jetstream::ErrorCode;
+use events::Timestamp;
 use events::log::LogBatch;
 use events::subject::{HEADER_ID, LOGS_STREAM};
+use serde::Deserialize;
+use serde_json::json;
 
 /// Why the output could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +39,8 @@ pub enum Start {
     New,
     /// With the last so many batches.
     Last(u64),
+    /// With what was stored in this second by the server's clock, or later.
+    Since(Timestamp),
 }
 
 /// The output of instances.
@@ -59,6 +65,7 @@ pub struct LogEntry {
 pub struct LogTail {
     tail: Tail,
     backlog: u64,
+    is_whole: bool,
 }
 
 impl Logs {
@@ -80,7 +87,7 @@ impl Logs {
         self.bus.store(subject, &[(HEADER_ID, id)], events::wire::encode(batch)).await
     }
 
-    /// Follows the batches on the subjects `filter`, for example `events::subject::logs(…)`.
+    /// Follows the batches on the subjects `filter`, for example `events::subject::app_logs(…)`.
     ///
     /// # Errors
     /// When the stream does not answer.
@@ -92,9 +99,36 @@ impl Logs {
             Start::New => state.last_seq,
             Start::Last(0) => state.last_seq,
             Start::Last(count) => self.before_last(&course, count, state.first_seq, state.last_seq).await?,
+            Start::Since(moment) => self.before(moment, state.first_seq, state.last_seq).await?,
         };
         let backlog = self.pending(&course, after).await?;
-        Ok(LogTail { tail: Tail::new(&self.bus, course, after), backlog })
+        let is_whole = after < state.first_seq.max(1);
+        Ok(LogTail { tail: Tail::new(&self.bus, course, after), backlog, is_whole })
+    }
+
+    /// The highest sequence that was stored before the second of a moment. Times of a stream rise with its sequences.
+    async fn before(&self, moment: Timestamp, first: u64, last: u64) -> Result<u64, LogsError> {
+        let wanted = second(&moment.to_string());
+        let (mut low, mut high) = (first.saturating_sub(1), last);
+        while low < high {
+            let middle = low + (high - low).div_ceil(2);
+            match self.stored_at(middle).await? {
+                Some(at) if second(&at) >= wanted => high = middle - 1,
+                // One that is gone by now was older than all that is left.
+                Some(_) | None => low = middle,
+            }
+        }
+        Ok(low)
+    }
+
+    /// When a message was stored, as the server writes it; none when it is gone.
+    async fn stored_at(&self, sequence: u64) -> Result<Option<String>, LogsError> {
+        let (subject, question) = (format!("STREAM.MSG.GET.{LOGS_STREAM}"), json!({ "seq": sequence }));
+        match patiently(|| api::call::<Found>(&self.bus, &subject, &question)).await {
+            Ok(found) => Ok(Some(found.message.time)),
+            Err(error) if error.has_code(ErrorCode::NO_MESSAGE_FOUND) => Ok(None),
+            Err(error) => Err(at("read")(error)),
+        }
     }
 
     /// The highest sequence after which at least `count` batches are stored; 0 when there are fewer.
@@ -137,6 +171,11 @@ impl LogTail {
         self.backlog
     }
 
+    /// Whether it began with the oldest batch that is stored.
+    pub fn is_whole(&self) -> bool {
+        self.is_whole
+    }
+
     /// The next batch, whenever it comes; one that cannot be read is passed over. Can be cancelled safely.
     ///
     /// # Errors
@@ -154,6 +193,23 @@ impl LogTail {
             }
         }
     }
+}
+
+/// A message as the server tells it; the rest of it is of no interest.
+#[derive(Deserialize)]
+struct Found {
+    message: FoundMessage,
+}
+
+#[derive(Deserialize)]
+struct FoundMessage {
+    /// RFC 3339, with as many digits of a second as it takes.
+    time: String,
+}
+
+/// A time in RFC 3339 up to its second: such texts are ordered as times are.
+fn second(time: &str) -> String {
+    time.chars().take("2026-11-20T03:00:00".len()).collect()
 }
 
 fn at(tried: &'static str) -> impl Fn(ApiError) -> LogsError {

@@ -153,8 +153,7 @@ async fn public_events_are_stored_once_and_in_order_across_kills_and_rival_publi
 }
 
 fn line(number: u64) -> LogBatch {
-    let text = format!("line {number}").into_bytes();
-    LogBatch { first: number, lines: vec![LogLine { at: Timestamp(number), text }] }
+    LogBatch::of(number, vec![LogLine::whole(Timestamp(number), format!("line {number}"))])
 }
 
 #[tokio::test]
@@ -180,6 +179,13 @@ async fn output_is_read_from_the_start_the_end_and_the_last_so_many() {
             assert_eq!(entry.subject, subject("shop"));
         }
     }
+    let long_ago = Start::Since(Timestamp(1_000));
+    let mut all = logs.tail(filter, long_ago).await.unwrap();
+    assert!(all.is_whole() && all.backlog() == 30);
+    assert_eq!(timeout(SOON, all.next()).await.unwrap().unwrap().batch, line(1));
+    let ahead = Start::Since(Timestamp(32_503_680_000_000));
+    assert_eq!(logs.tail(filter, ahead).await.unwrap().backlog(), 0);
+    assert!(!logs.tail(filter, Start::Last(7)).await.unwrap().is_whole());
     for start in [Start::New, Start::Last(0)] {
         let mut tail = logs.tail(filter, start).await.unwrap();
         assert_eq!(tail.backlog(), 0);

@@ -18,8 +18,8 @@ pub use config::{ConfigEvent, ConfigSet, ConfigUnset};
 pub use exec::{ExecCancelled, ExecEnded, ExecEvent, ExecRequested, LeftOut};
 pub use instance::{
     Exit, InstanceBecameHealthy, InstanceBecameUnhealthy, InstanceCrashLooped, InstanceCrashed,
-    InstanceEvent, InstanceFailed, InstanceFinished, InstanceHalted, InstancePlaced, InstancePortsReplaced,
-    InstanceRetired, InstanceStarted, InstanceSteadied, InstanceStopped, RetireReason,
+    InstanceErred, InstanceEvent, InstanceFailed, InstanceFinished, InstanceHalted, InstancePlaced,
+    InstancePortsReplaced, InstanceRetired, InstanceStarted, InstanceSteadied, InstanceStopped, RetireReason,
 };
 pub use king::{KingCheckpointed, KingElected, KingEvent};
 pub use release::{ReleaseCreated, ReleaseEvent};

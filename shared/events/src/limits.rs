@@ -78,6 +78,16 @@ pub const EXEC_REASON_BYTES: usize = 512;
 pub const TERMINAL_CELLS: u16 = 4096;
 /// Longest value of `TERM`, in bytes.
 pub const TERMINAL_BYTES: usize = 64;
+/// Most patterns of errors, and as many of lines that are none, of an app or of a process type.
+pub const ERROR_PATTERNS: usize = 16;
+/// Longest pattern of errors, in bytes.
+pub const ERROR_PATTERN_BYTES: usize = 512;
+/// Most memory that one compiled pattern may take, in bytes.
+pub const ERROR_PATTERN_SIZE: usize = 256 * 1024;
+/// Most lines before or after an error that are told with it.
+pub const ERROR_CONTEXT_LINES: u32 = 20;
+/// Most lines that one report of an error tells, itself and a stack trace included.
+pub const ERROR_LINES: usize = 80;
 /// Most events that one input yields; what is more work continues on ticks.
 pub const EVENTS_PER_INPUT: usize = 1000;
 /// Most bytes of the events that one input yields, as MessagePack; what is more work continues on ticks.

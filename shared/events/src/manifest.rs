@@ -1,6 +1,10 @@
 //! What an app says of itself: its process types and what they need. `king.yaml` and `Procfile` are parsed into this
 //! by the King; here is only the shape, and the rules that hold wherever it came from.
 
+mod errors;
+
+pub use errors::Errors;
+
 use crate::limits::{
     COMMAND_LINE_BYTES, ENVIRONMENT_BYTES, HEALTH_MS, INSTANCES_PER_PROCESS, KEY_BYTES, KEYS_PER_SCOPE,
     PORTS_PER_PROCESS, PROCESSES_PER_APP, STOP_GRACE_MS, VALUE_BYTES,
@@ -21,6 +25,9 @@ pub struct Manifest {
     pub needs: BTreeMap<String, semver::VersionReq>,
     /// The process types by name.
     pub processes: BTreeMap<ProcessName, Process>,
+    /// Which lines of the output of all process types are errors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errors: Option<Errors>,
 }
 
 /// A process type.
@@ -50,6 +57,9 @@ pub struct Process {
     /// Tools that this process type needs beyond those of the whole app.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub needs: BTreeMap<String, semver::VersionReq>,
+    /// Which lines of its output are errors, beside what is said for the whole app.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errors: Option<Errors>,
 }
 
 fn one() -> u32 {
@@ -73,6 +83,7 @@ impl Process {
             restart: Restart::default(),
             stop_grace_ms: ten_seconds(),
             needs: BTreeMap::new(),
+            errors: None,
         }
     }
 }
@@ -210,6 +221,7 @@ impl Manifest {
         if self.processes.len() > PROCESSES_PER_APP {
             return broken("processes", format!("has {}; at most {PROCESSES_PER_APP}", self.processes.len()));
         }
+        check_errors("errors", self.errors.as_ref())?;
         self.processes.iter().try_for_each(|(name, process)| process.check(&format!("processes.{name}")))
     }
 
@@ -252,6 +264,7 @@ impl Process {
             );
         }
         check_needs(&format!("{at}.needs"), &self.needs)?;
+        check_errors(&format!("{at}.errors"), self.errors.as_ref())?;
         self.health.as_ref().map_or(Ok(()), |health| health.check(&format!("{at}.health"), &self.ports))
     }
 }
@@ -285,6 +298,10 @@ impl HealthCheck {
         }
         Ok(())
     }
+}
+
+fn check_errors(at: &str, errors: Option<&Errors>) -> Result<(), ManifestError> {
+    errors.map_or(Ok(()), |errors| errors.check(at))
 }
 
 fn check_needs(at: &str, needs: &BTreeMap<String, semver::VersionReq>) -> Result<(), ManifestError> {

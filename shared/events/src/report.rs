@@ -6,7 +6,7 @@ pub mod exec;
 
 pub use exec::{EndedExec, ExecNews};
 pub use instance::{
-    Emitted, Exited, Failed, InstanceNews, Looping, PortTaken, Ready, Stage, Started, Steady, Stopped,
+    Emitted, Erred, Exited, Failed, InstanceNews, Looping, PortTaken, Ready, Stage, Started, Steady, Stopped,
     Unhealthy,
 };
 pub use servant::{

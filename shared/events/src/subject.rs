@@ -162,17 +162,26 @@ pub fn log(domain: &DomainName, app: &AppName, instance: InstanceId, output: Out
     format!("king.log.{domain}.{app}.{instance}.{output}")
 }
 
-/// The output of an app's instances, or of one of them, as a reader filters it.
-pub fn logs(app: &AppName, instance: Option<InstanceId>) -> String {
-    match instance {
-        Some(instance) => format!("king.log.*.{app}.{instance}.*"),
-        None => format!("king.log.*.{app}.>"),
-    }
+/// The output of an app's instances, of both streams or of one, as a reader filters it.
+pub fn app_logs(app: &AppName, output: Option<Output>) -> String {
+    format!("king.log.*.{app}.*.{}", Stream(output))
 }
 
-/// The output of one instance of an app that is not known, as a reader filters it.
-pub fn instance_logs(instance: InstanceId) -> String {
-    format!("king.log.*.*.{instance}.*")
+/// The output of one instance, whatever its app is, as a reader filters it.
+pub fn instance_logs(instance: InstanceId, output: Option<Output>) -> String {
+    format!("king.log.*.*.{instance}.{}", Stream(output))
+}
+
+/// The last token of a filter of output.
+struct Stream(Option<Output>);
+
+impl fmt::Display for Stream {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(output) => output.fmt(formatter),
+            None => formatter.write_str("*"),
+        }
+    }
 }
 
 /// The domain, app, instance and stream of a log subject.

@@ -2,7 +2,7 @@
 //! reflects; a reader refuses a lower pair than it has seen.
 
 use crate::exec::{Limits, Stdio};
-use crate::manifest::{CommandLine, HealthCheck, Restart};
+use crate::manifest::{CommandLine, Errors, HealthCheck, Restart};
 use crate::{
     AppName, Digest, DomainName, EventNumber, ExecId, InstanceId, PortName, ProcessName, ServantId,
     ServantName,
@@ -62,6 +62,9 @@ pub struct AssignedProcess {
     pub health: Option<HealthCheck>,
     pub restart: Restart,
     pub stop_grace_ms: u64,
+    /// Which lines of its output are errors, beyond those that anybody would take for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errors: Option<Errors>,
 }
 
 /// An instance as a servant needs it.

@@ -2,6 +2,7 @@
 
 use crate::state::{App, Exec, Instance, State};
 use events::event::{AppEvent, ExecEvent, InstanceEvent, ServantEvent};
+use events::manifest::Errors;
 use events::view::{
     AssignedExec, AssignedInstance, AssignedProcess, AssignedRelease, Assignment, Domain, DomainServant,
     ExecWish, Execs,
@@ -74,6 +75,7 @@ fn touched_by_instance(before: &State, fact: &InstanceEvent, keys: &mut BTreeSet
         | InstanceEvent::CrashLooped(_)
         | InstanceEvent::Steadied(_)
         | InstanceEvent::Halted(_)
+        | InstanceEvent::Erred(_)
         | InstanceEvent::Failed(_) => {}
     }
 }
@@ -167,6 +169,7 @@ fn assigned_release(app: &App, name: &AppName, number: u32) -> Option<AssignedRe
             health: declared.health.clone(),
             restart: declared.restart,
             stop_grace_ms: declared.stop_grace_ms,
+            errors: Errors::of(published.manifest.errors.as_ref(), declared.errors.as_ref()),
         })
     };
     let names = published.manifest.processes.keys();

@@ -313,7 +313,8 @@ fn touch_instance(state: &State, event: &InstanceEvent, touched: &mut BTreeSet<A
         | InstanceEvent::BecameUnhealthy(_)
         | InstanceEvent::Crashed(_)
         | InstanceEvent::PortsReplaced(_)
-        | InstanceEvent::Halted(_) => false,
+        | InstanceEvent::Halted(_)
+        | InstanceEvent::Erred(_) => false,
     };
     if matters {
         touched.insert(instance.app.clone());

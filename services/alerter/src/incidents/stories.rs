@@ -8,6 +8,7 @@ use events::command::alert::MailPhase;
 use events::disk::{Disk, DiskLevel};
 use events::event::*;
 use events::report::{PortRange, RegisterServant, Stage};
+use events::subject::Output;
 use events::{Cause, Event, Fact, InstanceId, ServantId, Timestamp};
 use std::fmt::Write;
 use uuid::Uuid;
@@ -53,6 +54,22 @@ pub(super) fn fact(words: &[&str]) -> Fact {
             reason: "npm: not found\nexit code 127".to_owned(),
         }
         .into(),
+        "erred" => {
+            let headline = format!("ERROR {} failed", words[2]);
+            InstanceErred {
+                instance,
+                output: Output::Stderr,
+                number: 7,
+                read_at: Timestamp(START),
+                pattern: "error-word".to_owned(),
+                fingerprint: words[2].to_owned(),
+                lines: vec!["GET /".to_owned(), headline.clone(), "    at pay".to_owned()],
+                headline,
+                repeats: number(3).unsigned_abs().into(),
+                others: 0,
+            }
+            .into()
+        }
         "retired" => InstanceRetired { instance, reason: RetireReason::ScaledDown }.into(),
         "stopped" => InstanceStopped { instance }.into(),
         "joined" => {
@@ -100,7 +117,7 @@ pub(super) fn at(seconds: f64) -> Timestamp {
 }
 
 fn tell(story: &str) -> String {
-    let mut incidents = Incidents::new("king", 10_000);
+    let mut incidents = Incidents::new("king", 10_000, 20_000);
     let (mut told, mut number, mut in_full) = (String::new(), 0, false);
     let mut unplanned: Vec<Notice> = Vec::new();
     for line in story.lines() {
@@ -157,4 +174,4 @@ macro_rules! stories {
     )*};
 }
 
-stories!(crash, crash_loop, failed, servant, disk, end_by_plan, in_full);
+stories!(crash, crash_loop, failed, servant, disk, errors, end_by_plan, in_full);

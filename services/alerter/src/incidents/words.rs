@@ -1,12 +1,18 @@
 //! The words of a mail: subject and plain text. A text is made of blocks with a blank line between them; lines that
 //! start with two spaces are fields (`Name: value`), with four they are typed or printed by a machine.
 
+use super::errors::OpenError;
 use super::names::Names;
 use super::open::{Closing, Open};
-use events::event::{InstanceCrashLooped, InstanceCrashed, InstanceFailed, ServantDiskChanged, ServantLost};
+use events::event::{
+    InstanceCrashLooped, InstanceCrashed, InstanceErred, InstanceFailed, ServantDiskChanged, ServantLost,
+};
 use events::report::Stage;
 use events::{Event, EventNumber, InstanceId, Timestamp};
 use std::fmt::Write;
+
+/// So much of what an app printed stands in a subject.
+const HEADLINE_CHARACTERS: usize = 120;
 
 /// Makes subjects and texts for one kingdom.
 #[derive(Debug)]
@@ -82,6 +88,46 @@ impl Words {
         text.machine(&failed.reason);
         text.next(&who.commands(&["app deploy {app}@<another version>"]));
         (format!("{} cannot be started on {}", who.short(), who.servant), text.done())
+    }
+
+    pub(super) fn erred(&self, names: &Names, event: &Event, erred: &InstanceErred) -> Text {
+        let who = Who::of(names, erred.instance);
+        let mut text = Body::new(format!("{} prints that something went wrong:", who.sentence()));
+        text.machine(&erred.headline);
+        who.fields(&mut text);
+        text.field("Stream", erred.output);
+        text.field("Line", erred.number);
+        text.field("Read at", erred.read_at);
+        text.field("Known by", &erred.pattern);
+        if erred.repeats > 0 {
+            text.field("Before", format_args!("{} more of it that were not reported", erred.repeats));
+        }
+        if erred.others > 0 {
+            text.field("Others", format_args!("{} errors that were not reported", erred.others));
+        }
+        text.event(event.id, event.at);
+        text.line("The lines around it:");
+        text.machine(&erred.lines.join("\n"));
+        text.next(&who.commands(&["logs {app} --since 10m --stderr"]));
+        text.line(
+            "Further ones like it are counted and not mailed until they stop; which lines count is said under \
+             `errors` in king.yaml.",
+        );
+        let short: String = erred.headline.chars().take(HEADLINE_CHARACTERS).collect();
+        (format!("{} on {}: {short}", who.short(), who.servant), text.done())
+    }
+
+    pub(super) fn errors_over(&self, open: &OpenError, quiet_ms: u64) -> Text {
+        let mut text = Body::new(format!("Over: {}: none came for {}.", open.headline, Span(quiet_ms)));
+        text.field("First", open.since);
+        text.field("Last", open.last_at);
+        text.field("Errors", open.count);
+        if open.others > 0 {
+            text.field("Others", format_args!("{} of other kinds that got no mail", open.others));
+        }
+        text.field("Began by event", open.event);
+        text.field("Ended by event", open.last_event);
+        (format!("{} RESOLVED {}", self.tag, open.headline), text.done())
     }
 
     pub(super) fn servant_lost(&self, names: &Names, event: &Event, lost: &ServantLost) -> Text {

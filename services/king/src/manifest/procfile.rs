@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 /// # Errors
 /// The first line that is no process type, or the first rule that is broken, with its place.
 pub fn parse_procfile(text: &str) -> Result<Manifest, ManifestProblem> {
-    let mut manifest = Manifest { build: None, needs: BTreeMap::new(), processes: BTreeMap::new() };
+    let mut manifest =
+        Manifest { build: None, needs: BTreeMap::new(), processes: BTreeMap::new(), errors: None };
     let mut lines = BTreeMap::new();
     for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
         let number = index as u64 + 1;

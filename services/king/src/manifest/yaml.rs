@@ -2,15 +2,15 @@
 
 use super::tree::{self, Entry, Node, Value};
 use super::{KING_YAML, ManifestProblem, Place, duration};
-use events::manifest::{CommandLine, HealthCheck, ManifestError, Process, Restart, check_key};
+use events::manifest::{CommandLine, Errors, HealthCheck, ManifestError, Process, Restart, check_key};
 use events::{Manifest, PortName, ProcessName};
 use semver::VersionReq;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::str::FromStr;
 
-const PROCESS_KEYS: [&str; 8] =
-    ["command", "count", "env", "ports", "health", "restart", "stop_grace", "needs"];
+const PROCESS_KEYS: [&str; 9] =
+    ["command", "count", "env", "ports", "health", "restart", "stop_grace", "needs", "errors"];
 
 type Found<T> = Result<T, ManifestProblem>;
 
@@ -26,17 +26,19 @@ pub fn parse_king_yaml(text: &str) -> Result<Manifest, ManifestProblem> {
 }
 
 fn manifest(root: &Node) -> Found<Manifest> {
-    let mut manifest = Manifest { build: None, needs: BTreeMap::new(), processes: BTreeMap::new() };
+    let mut manifest =
+        Manifest { build: None, needs: BTreeMap::new(), processes: BTreeMap::new(), errors: None };
     let mut named = false;
     for Entry { key, place, node } in map(root, "the manifest")? {
         match key.as_str() {
             "build" => manifest.build = Some(command(node, "build")?),
             "needs" => manifest.needs = needs(node)?,
+            "errors" => manifest.errors = Some(errors(node)?),
             "processes" => {
                 named = true;
                 manifest.processes = processes(node)?;
             }
-            _ => return Err(unknown(key, *place, "build, needs, processes")),
+            _ => return Err(unknown(key, *place, "build, needs, processes, errors")),
         }
     }
     if named {
@@ -83,6 +85,7 @@ fn full_process(name: &ProcessName, whole: &Node, entries: &[Entry]) -> Found<Pr
             "restart" => process.restart = restart(node)?,
             "stop_grace" => process.stop_grace_ms = milliseconds(node)?,
             "needs" => process.needs = needs(node)?,
+            "errors" => process.errors = Some(errors(node)?),
             // The command was read before; nothing else is left.
             _ => {}
         }
@@ -104,6 +107,34 @@ fn health(node: &Node) -> Found<HealthCheck> {
         }
     }
     Ok(health)
+}
+
+/// Which lines of the output are errors: `{ patterns: […], ignore: […], off: true, before: 5, after: 5 }`.
+fn errors(node: &Node) -> Found<Errors> {
+    let mut errors = Errors::default();
+    for Entry { key, place, node } in map(node, "`errors`")? {
+        match key.as_str() {
+            "patterns" => errors.patterns = patterns(node, "`patterns`")?,
+            "ignore" => errors.ignore = patterns(node, "`ignore`")?,
+            "off" => errors.off = Some(truth(node)?),
+            "before" => errors.before = Some(count(node)?),
+            "after" => errors.after = Some(count(node)?),
+            _ => return Err(unknown(key, *place, "patterns, ignore, off, before, after")),
+        }
+    }
+    Ok(errors)
+}
+
+fn patterns(node: &Node, what: &str) -> Found<Vec<String>> {
+    list(node, what)?.iter().map(|item| Ok(scalar(item, "a pattern")?.to_owned())).collect()
+}
+
+fn truth(node: &Node) -> Found<bool> {
+    match scalar(node, "a boolean")? {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        other => Err(wrong(node.place, format!("{other:?} is no boolean; write true or false"))),
+    }
 }
 
 fn command(node: &Node, what: &str) -> Found<CommandLine> {
@@ -259,6 +290,7 @@ fn located(error: &ManifestError, root: &Node) -> ManifestProblem {
 fn child<'a>(node: &'a Node, key: &str) -> Option<&'a Node> {
     match &node.value {
         Value::Map(entries) => entries.iter().find(|entry| entry.key == key).map(|entry| &entry.node),
-        Value::Nothing | Value::Text(_) | Value::Plain(_) | Value::List(_) => None,
+        Value::List(items) => items.get(key.parse::<usize>().ok()?),
+        Value::Nothing | Value::Text(_) | Value::Plain(_) => None,
     }
 }

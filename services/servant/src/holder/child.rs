@@ -20,6 +20,11 @@ const STRANGERS: Duration = Duration::from_millis(500);
 /// How often the end of what is left of an instance is looked at: at first, and when it takes long.
 const ENDING: Duration = Duration::from_millis(2);
 const LONG_ENDING: Duration = Duration::from_millis(50);
+/// Below this, what comes from a process is left to collect for a moment before it is read on: a holder that wakes up
+/// for every line costs the app more than the line does.
+const SMALL_DRAIN_BYTES: usize = 256 * 1024;
+/// That moment: far shorter than a fast writer needs to fill the pipe.
+const REST: Duration = Duration::from_millis(1);
 /// A larger pipe lets a fast writer run on while the holder writes.
 const PIPE_BYTES: usize = 1 << 20;
 
@@ -41,6 +46,8 @@ pub struct Child {
     exit: OwnedFd,
     pipes: [Option<OwnedFd>; 2],
     lines: [Lines; 2],
+    /// Until when the pipes are left to fill.
+    rests_until: Option<Instant>,
     told: Told,
     /// Set when the main process has ended: what it left is being cleaned up.
     end: Option<(End, Instant)>,
@@ -79,6 +86,7 @@ impl Child {
             exit: launched.exit,
             pipes: [Some(stdout), Some(stderr)],
             lines: Default::default(),
+            rests_until: None,
             told: Told::Nothing,
             end: None,
             killed_at: None,
@@ -105,14 +113,16 @@ impl Child {
     /// When it must be looked at again, if it must: seldomer the longer it takes.
     pub fn look_in(&self) -> Option<Duration> {
         let ending = self.end.map(|(_, at)| (at.elapsed() / 4).clamp(ENDING, LONG_ENDING));
-        let grace = self.kill_at.map(|at| at.saturating_duration_since(Instant::now()));
-        ending.into_iter().chain(grace).min()
+        let due = |at: Instant| at.saturating_duration_since(Instant::now());
+        let (grace, rest) = (self.kill_at.map(due), self.rests_until.map(due));
+        [ending, grace, rest].into_iter().flatten().min()
     }
 
     /// What to wait for.
     pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let exit = self.end.is_none().then(|| self.exit.as_fd());
-        self.pipes.iter().flatten().map(AsFd::as_fd).chain(exit)
+        let pipes = self.pipes.iter().flatten().filter(|_| self.rests_until.is_none());
+        pipes.map(AsFd::as_fd).chain(exit)
     }
 
     /// Signals the whole group; what left the group too when it is a kill. What is told to terminate and has not within
@@ -142,11 +152,16 @@ impl Child {
 
     /// Spools what is in the pipes now, bounded; says whether anything was written.
     pub fn drain(&mut self, company: Company, spools: &mut [SpoolWriter; 2], buffer: &mut [u8]) -> bool {
-        let mut wrote = false;
+        let (mut wrote, mut total) = (false, 0);
+        let until = if self.has_ended() { Until::End } else { Until::Empty };
         for ((pipe, lines), spool) in self.pipes.iter_mut().zip(&mut self.lines).zip(spools) {
-            read(pipe, buffer, |bytes| lines.pass(bytes, company, spool, service::clock::now()));
+            total += read(pipe, until, buffer, |bytes| {
+                lines.pass(bytes, company, spool, service::clock::now());
+            });
             wrote |= spool.flush();
         }
+        let is_small = !self.has_ended() && (1..SMALL_DRAIN_BYTES).contains(&total);
+        self.rests_until = is_small.then(|| Instant::now() + REST);
         wrote
     }
 
@@ -164,6 +179,7 @@ impl Child {
     pub fn reaped(&mut self, status: WaitStatus) {
         let end = End { code: status.exit_status(), signal: status.terminating_signal() };
         self.end = Some((end, Instant::now()));
+        self.rests_until = None;
     }
 
     /// Whether the main process has ended.
@@ -216,10 +232,19 @@ impl Child {
     }
 }
 
-/// Reads what is in a pipe now, bounded.
-fn read(place: &mut Option<OwnedFd>, buffer: &mut [u8], mut take: impl FnMut(&[u8])) {
+/// How far a pipe is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Until {
+    /// Until it has no more for now. To read on would be to race with the writer for every line.
+    Empty,
+    /// Until its end is seen.
+    End,
+}
+
+/// Reads what is in a pipe now, bounded; says how much.
+fn read(place: &mut Option<OwnedFd>, until: Until, buffer: &mut [u8], mut take: impl FnMut(&[u8])) -> usize {
     let Some(pipe) = place.as_ref() else {
-        return;
+        return 0;
     };
     let mut total = 0;
     while total < DRAIN_BYTES {
@@ -227,15 +252,19 @@ fn read(place: &mut Option<OwnedFd>, buffer: &mut [u8], mut take: impl FnMut(&[u
             Ok(length) if length > 0 => {
                 take(&buffer[..length]);
                 total += length;
+                if length < buffer.len() && until == Until::Empty {
+                    return total;
+                }
             }
-            Err(Errno::AGAIN) => return,
+            Err(Errno::AGAIN) => return total,
             Err(Errno::INTR) => {}
             Ok(_) | Err(_) => {
                 *place = None;
-                return;
+                return total;
             }
         }
     }
+    total
 }
 
 /// The sessions of these children, with their slots.

@@ -62,7 +62,7 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spool::{SpoolLimits, SpoolReader};
+    use crate::spool::{BatchLimits, Bookmark, SpoolLimits, SpoolReader};
     use events::subject::Output;
 
     #[test]
@@ -78,8 +78,9 @@ mod tests {
         two.finish(&mut spool, at);
         one.pass(b"y\n", Company::Alone, &mut spool, at);
         spool.flush();
-        let mut reader = SpoolReader::open(folder.path(), Output::Stdout, 1);
-        let batch = reader.read(100, 1 << 20).unwrap().unwrap();
+        let mut reader = SpoolReader::open(folder.path(), Output::Stdout, Bookmark::START);
+        let limits = BatchLimits { lines: 100, bytes: 1 << 20 };
+        let batch = reader.read(limits).unwrap().unwrap();
         let texts: Vec<String> =
             batch.lines.iter().map(|line| String::from_utf8_lossy(&line.text).into_owned()).collect();
         assert_eq!(texts[..2], ["second", "first line"]);

@@ -1,6 +1,7 @@
 //! The folder of an instance: its spec, its holder's socket and records, its spool, and how far that is shipped.
 
 use crate::spec::Spec;
+use crate::spool::Bookmark;
 use events::InstanceId;
 use std::fs::DirBuilder;
 use std::io;
@@ -56,21 +57,29 @@ impl InstanceFolder {
             .ok()
     }
 
-    /// The numbers of the next lines to ship, of stdout and stderr. From the first on when that is not known: a repeated
-    /// line is told by its number.
-    pub fn next_to_ship(&self) -> [u64; 2] {
+    /// The next lines to ship, of stdout and stderr. From the first on when that is not known: a repeated line is told
+    /// by its number.
+    pub fn next_to_ship(&self) -> [Bookmark; 2] {
         let bytes = self.read(SHIPPED).unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);
-        let mut numbers = text.split_ascii_whitespace().map(|number| number.parse().unwrap_or(1));
-        [numbers.next().unwrap_or(1), numbers.next().unwrap_or(1)]
+        let words: Vec<&str> = text.split_ascii_whitespace().collect();
+        [0, 1].map(|stream| {
+            // Older versions wrote the numbers alone.
+            let next = words.get(stream).and_then(|word| word.parse().ok());
+            let position = words.get(stream + 2).and_then(|word| word.parse().ok());
+            next.map_or(Bookmark::START, |next| Bookmark { next, position })
+        })
     }
 
-    /// Keeps the numbers of the next lines to ship.
+    /// Keeps the next lines to ship.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn keep_next_to_ship(&self, next: [u64; 2]) -> io::Result<()> {
-        self.replace(SHIPPED, format!("{} {}\n", next[0], next[1]).as_bytes())
+    pub fn keep_next_to_ship(&self, marks: [Bookmark; 2]) -> io::Result<()> {
+        let position = |mark: Bookmark| mark.position.map_or("-".to_owned(), |bytes| bytes.to_string());
+        let [out, err] = marks;
+        let text = format!("{} {} {} {}\n", out.next, err.next, position(out), position(err));
+        self.replace(SHIPPED, text.as_bytes())
     }
 
     /// Marks an instance that is gone: only its output is still to be shipped.

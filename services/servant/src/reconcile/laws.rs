@@ -35,6 +35,7 @@ pub(super) fn spec(number: u8, port: u16, restart: Restart) -> Spec {
             health: None,
             restart,
             stop_grace_ms: 1000,
+            errors: None,
         },
     }
 }

@@ -127,6 +127,7 @@ fn shown(action: &Action) -> String {
                 InstanceNews::PortTaken(news) => format!("{} {}", short(&news.instance), news.port),
                 InstanceNews::Stopped(news) => short(&news.instance),
                 InstanceNews::Emitted(news) => format!("{} {}", short(&news.instance), news.name),
+                InstanceNews::Erred(news) => short(&news.instance),
             };
             format!("report {} {about}", news.kind())
         }

@@ -128,7 +128,7 @@ impl Shell {
         }
         let shipping = Shipping::default();
         let folder = InstanceFolder::new(&self.instances, spec.instance);
-        let shipper = Shipper::new(self.bus.clone(), self.domain.clone(), spec.key.app.clone(), folder);
+        let shipper = Shipper::new(self.dock.clone(), spec, folder);
         self.shipping.insert(spec.instance, shipping.clone());
         self.shippers.spawn(shipper.run(shipping));
     }

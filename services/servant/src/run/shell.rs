@@ -10,7 +10,7 @@ use crate::memory::{Memory, Standing};
 use crate::reconcile::{Input, Moment, Reconciler, Settings, StartTrouble};
 use crate::release::{self, Preparer, ReleaseFolder};
 use crate::reports::Reports;
-use crate::ship::Shipping;
+use crate::ship::{Dock, Shipping};
 use crate::spec::{ReleaseKey, specs};
 use crate::telemetry::Telemetry;
 use crate::view::Followed;
@@ -19,7 +19,7 @@ use bus::Bus;
 use bus::outbox::OutboxError;
 use events::report::{InstanceNews, Stopped};
 use events::view::{Assignment, Stamped};
-use events::{DomainName, InstanceId, News, ServantId, ServantName, subject};
+use events::{InstanceId, News, ServantId, ServantName, subject};
 use service::Shutdown;
 use service::data::Folder;
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -42,7 +42,7 @@ pub struct Shell {
     pub(super) bus: Bus,
     servant: ServantId,
     pub(super) name: ServantName,
-    pub(super) domain: DomainName,
+    pub(super) dock: Dock,
     pub(super) memory: Memory,
     pub(super) reports: Reports,
     pub(super) preparer: Preparer,
@@ -82,10 +82,10 @@ impl Shell {
         let keeper = Keeper::new(PathBuf::from("/proc/self/exe"), instances.clone(), servant.boot, telling);
         Self {
             folder: servant.folder,
+            dock: Dock::new(servant.bus.clone(), servant.sender.domain, servant.reports.clone()),
             bus: servant.bus,
             servant: servant.sender.servant,
             name: servant.sender.name,
-            domain: servant.sender.domain,
             memory: servant.memory,
             reports: servant.reports,
             preparer: servant.preparer,

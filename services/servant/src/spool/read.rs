@@ -1,80 +1,81 @@
 //! The reading end, in the Servant: numbered lines in order, from any number on, while the holder goes on writing.
 
-use super::{Segment, record, segments};
-use events::log::LogLine;
+mod cut;
+mod source;
+
+use super::{Form, Segment, segments};
+use cut::Cutter;
+use events::log::{Gap, LogLine};
 use events::subject::Output;
-use std::fs::File;
+use source::{Piece, Source};
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// How much is read from a file at once.
-const CHUNK_BYTES: usize = 512 * 1024;
-
-/// Consecutive lines.
+/// Consecutive lines, and what is missing before them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
     /// The number of the first line.
     pub first: u64,
+    /// Where it begins in the output, where that is known.
+    pub position: Option<u64>,
+    /// None when a gap is all there is.
     pub lines: Vec<LogLine>,
-    /// How many lines before the first are gone.
-    pub lost: u64,
+    pub gap: Option<Gap>,
+    /// From where to go on when this is stored.
+    pub end: Bookmark,
+}
+
+/// A place to go on from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bookmark {
+    /// The number of the next line.
+    pub next: u64,
+    /// Where it begins in the output, where that is known.
+    pub position: Option<u64>,
+}
+
+impl Bookmark {
+    /// The first line.
+    pub const START: Self = Self { next: 1, position: Some(0) };
+}
+
+/// How much one batch may hold.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchLimits {
+    pub lines: usize,
+    pub bytes: usize,
 }
 
 /// Reads one stream's spool.
 pub struct SpoolReader {
     folder: PathBuf,
     output: Output,
-    /// The number of the next line to give out.
-    next: u64,
-    open: Option<Open>,
-    buffer: Vec<u8>,
-}
-
-struct Open {
-    file: File,
-    first: u64,
-    /// The next record: its place in the file and its number.
-    offset: u64,
-    number: u64,
+    cutter: Cutter,
+    open: Option<Source>,
 }
 
 impl SpoolReader {
     /// Starts at a line.
-    pub fn open(folder: &Path, output: Output, next: u64) -> Self {
-        Self { folder: folder.to_owned(), output, next, open: None, buffer: Vec::new() }
+    pub fn open(folder: &Path, output: Output, from: Bookmark) -> Self {
+        Self { folder: folder.to_owned(), output, cutter: Cutter::new(from), open: None }
     }
 
     /// The next lines; none when there are no more yet.
     ///
     /// # Errors
     /// When the files cannot be read.
-    pub fn read(&mut self, most_lines: usize, most_bytes: usize) -> io::Result<Option<Batch>> {
-        let batch = self.read_next(most_lines, most_bytes)?;
-        if batch.is_none() {
+    pub fn read(&mut self, limits: BatchLimits) -> io::Result<Option<Batch>> {
+        let batch = self.read_next(limits)?;
+        if let (None, Some(open)) = (&batch, &mut self.open) {
             // Most instances are silent most of the time, and there are many of them.
-            self.buffer = Vec::new();
+            open.release();
         }
         Ok(batch)
     }
 
-    fn read_next(&mut self, most_lines: usize, most_bytes: usize) -> io::Result<Option<Batch>> {
-        loop {
-            if self.open.is_none() && !self.open_segment()? {
-                return Ok(None);
-            }
-            if let Some(batch) = self.read_open(most_lines, most_bytes)? {
-                return Ok(Some(batch));
-            }
-            if !self.has_successor()? {
-                return Ok(None);
-            }
-            // Lines may have come between the last read and the look for a successor.
-            if let Some(batch) = self.read_open(most_lines, most_bytes)? {
-                return Ok(Some(batch));
-            }
-            self.open = None;
-        }
+    /// The begin of a line that nobody will end any more: once nothing else is left and nothing writes.
+    pub fn rest(&mut self) -> Option<Batch> {
+        self.cutter.rest()
     }
 
     /// Deletes the segments whose lines are all before this number, but never the last one.
@@ -83,95 +84,82 @@ impl SpoolReader {
     /// When a file cannot be deleted.
     pub fn forget_before(&self, number: u64) -> io::Result<()> {
         let segments = segments(&self.folder, self.output)?;
-        for pair in segments.windows(2) {
-            if pair[1].first <= number {
-                match std::fs::remove_file(&pair[0].path) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                    _ => {}
-                }
+        for pair in segments.windows(2).filter(|pair| pair[1].first <= number) {
+            match std::fs::remove_file(&pair[0].path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
             }
         }
         Ok(())
     }
 
-    /// Opens the segment that holds the next line, or the first one after it.
-    fn open_segment(&mut self) -> io::Result<bool> {
-        let segments = segments(&self.folder, self.output)?;
-        let holds = segments.iter().rposition(|segment| segment.first <= self.next);
-        // A segment that ends before the next line has been read to its end: then its successor is due.
-        let due = match holds {
-            Some(index) if self.is_used_up(&segments[index])? => segments.get(index + 1),
-            Some(index) => segments.get(index),
-            None => segments.first(),
-        };
-        let Some(segment) = due else {
-            return Ok(false);
-        };
-        let file = match File::open(&segment.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            other => other?,
-        };
-        self.open = Some(Open { file, first: segment.first, offset: 0, number: segment.first });
+    /// The segments that are closed and not being read.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn waiting(&self) -> io::Result<Vec<Segment>> {
+        let mut segments = segments(&self.folder, self.output)?;
+        segments.pop();
+        let current = self.open.as_ref().map_or(0, |open| open.first);
+        segments.retain(|segment| segment.first > current);
+        Ok(segments)
+    }
+
+    fn read_next(&mut self, limits: BatchLimits) -> io::Result<Option<Batch>> {
+        loop {
+            if self.open.is_none() && !self.open_first()? {
+                return Ok(None);
+            }
+            if self.read_open(limits)? {
+                return Ok(self.cutter.batch());
+            }
+            let Some(next) = self.successor()? else {
+                return Ok(self.cutter.batch());
+            };
+            // Lines may have come between the last read and the look for a successor.
+            if self.read_open(limits)? {
+                return Ok(self.cutter.batch());
+            }
+            if let Some(source) = Source::open(&next)? {
+                self.open = Some(source);
+            }
+        }
+    }
+
+    /// Reads on in the open segment; says whether the batch is full.
+    fn read_open(&mut self, limits: BatchLimits) -> io::Result<bool> {
+        let Some(open) = &mut self.open else { return Ok(false) };
+        while !self.cutter.is_full(limits) {
+            let taken = match open.next()? {
+                Some(Piece::Frame(frame, bytes)) => self.cutter.frame(&frame, bytes, limits),
+                Some(Piece::Record(number, at, text)) => self.cutter.record(number, at, text),
+                None => return Ok(false),
+            };
+            open.advance(taken);
+        }
         Ok(true)
     }
 
-    fn is_used_up(&self, segment: &Segment) -> io::Result<bool> {
-        let last = segments(&self.folder, self.output)?.last().map(|last| last.first);
-        if last == Some(segment.first) {
-            return Ok(false);
-        }
-        let bytes = match std::fs::read(&segment.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
-            other => other?,
-        };
-        let (mut offset, mut number) = (0, segment.first);
-        while let Some((_, _, length)) = record::decode(&bytes[offset..]) {
-            offset += length;
-            number += 1;
-        }
-        Ok(number <= self.next)
-    }
-
-    fn has_successor(&self) -> io::Result<bool> {
-        let Some(open) = &self.open else {
+    /// Opens the segment in which the next line begins, or the first one after it.
+    fn open_first(&mut self) -> io::Result<bool> {
+        let segments = segments(&self.folder, self.output)?;
+        let next = self.cutter.next();
+        let holds = segments.iter().rposition(|segment| segment.first <= next).unwrap_or(0);
+        let Some(segment) = segments.get(holds) else {
             return Ok(false);
         };
-        Ok(segments(&self.folder, self.output)?.iter().any(|segment| segment.first > open.first))
+        self.open = Source::open(segment)?;
+        // It may just have been packed or dropped: the next look shows how it stands.
+        Ok(self.open.is_some())
     }
 
-    fn read_open(&mut self, most_lines: usize, most_bytes: usize) -> io::Result<Option<Batch>> {
-        let Some(open) = &mut self.open else {
-            return Ok(None);
+    fn successor(&self) -> io::Result<Option<Segment>> {
+        let Some(open) = &self.open else { return Ok(None) };
+        // A file that could not be written was removed, and another begun under its name.
+        let least = if open.is_removed()? { open.first } else { open.first + 1 };
+        let follows = |segment: &Segment| {
+            segment.first > open.first || (segment.first >= least && segment.form == Form::Frames)
         };
-        let mut batch = Batch { first: self.next, lines: Vec::new(), lost: 0 };
-        let mut bytes = 0;
-        self.buffer.resize(CHUNK_BYTES, 0);
-        loop {
-            let length = open.file.read_at(&mut self.buffer, open.offset)?;
-            let mut rest = &self.buffer[..length];
-            let before = open.offset;
-            while let Some((at, text, size)) = record::decode(rest) {
-                if batch.lines.len() >= most_lines
-                    || (bytes + text.len() > most_bytes && !batch.lines.is_empty())
-                {
-                    return Ok(Some(batch));
-                }
-                if open.number >= self.next {
-                    if batch.lines.is_empty() {
-                        batch.first = open.number;
-                        batch.lost = open.number - self.next;
-                    }
-                    bytes += text.len();
-                    batch.lines.push(LogLine { at, text: text.to_vec() });
-                    self.next = open.number + 1;
-                }
-                open.offset += size as u64;
-                open.number += 1;
-                rest = &rest[size..];
-            }
-            if open.offset == before {
-                return Ok((!batch.lines.is_empty()).then_some(batch));
-            }
-        }
+        Ok(segments(&self.folder, self.output)?.into_iter().find(follows))
     }
 }

@@ -291,6 +291,7 @@ pub fn script(text: &str) -> AssignedProcess {
         health: None,
         restart: Restart::Always,
         stop_grace_ms: 5000,
+        errors: None,
     }
 }
 

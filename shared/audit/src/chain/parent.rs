@@ -90,9 +90,10 @@ fn keys_of_instance(fact: &InstanceEvent) -> Vec<Key> {
     match fact {
         InstanceEvent::Placed(_) => vec![Key::Placed(instance)],
         InstanceEvent::Retired(_) => vec![Key::Retired(instance)],
-        InstanceEvent::Crashed(_) | InstanceEvent::CrashLooped(_) | InstanceEvent::Failed(_) => {
-            vec![Key::Trouble(instance)]
-        }
+        InstanceEvent::Crashed(_)
+        | InstanceEvent::CrashLooped(_)
+        | InstanceEvent::Failed(_)
+        | InstanceEvent::Erred(_) => vec![Key::Trouble(instance)],
         InstanceEvent::BecameHealthy(_) | InstanceEvent::Steadied(_) | InstanceEvent::Finished(_) => {
             vec![Key::Relief(instance)]
         }
@@ -187,7 +188,8 @@ fn parent_of_instance(fact: &InstanceEvent) -> Parent {
         | InstanceEvent::Steadied(_)
         | InstanceEvent::Failed(_)
         | InstanceEvent::PortsReplaced(_)
-        | InstanceEvent::Halted(_) => Parent::Latest(vec![Key::Placed(instance)]),
+        | InstanceEvent::Halted(_)
+        | InstanceEvent::Erred(_) => Parent::Latest(vec![Key::Placed(instance)]),
     }
 }
 

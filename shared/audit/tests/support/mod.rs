@@ -132,11 +132,13 @@ impl World {
             restart: Restart::default(),
             stop_grace_ms: 1000,
             needs: BTreeMap::new(),
+            errors: None,
         };
         let manifest = Manifest {
             build: None,
             needs: BTreeMap::new(),
             processes: BTreeMap::from([(ProcessName::web(), process)]),
+            errors: None,
         };
         let archive = archive_of(&app, &version);
         let publish = PublishVersion { app, version, archive: Digest::of(&archive), manifest };

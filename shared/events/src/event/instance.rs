@@ -2,7 +2,8 @@
 
 use crate::kinds::noun;
 use crate::report::Stage;
-use crate::{AppName, InstanceId, PortName, ProcessName, ServantId};
+use crate::subject::Output;
+use crate::{AppName, InstanceId, PortName, ProcessName, ServantId, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -22,6 +23,7 @@ noun! {
         Halted(InstanceHalted) = "halted" @ 1,
         Retired(InstanceRetired) = "retired" @ 1,
         Stopped(InstanceStopped) = "stopped" @ 1,
+        Erred(InstanceErred) = "erred" @ 1,
     }
 }
 
@@ -42,6 +44,7 @@ impl InstanceEvent {
             Self::Halted(event) => event.instance,
             Self::Retired(event) => event.instance,
             Self::Stopped(event) => event.instance,
+            Self::Erred(event) => event.instance,
         }
     }
 }
@@ -141,6 +144,22 @@ pub struct InstanceRetired {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct InstanceStopped {
     pub instance: InstanceId,
+}
+
+/// Its output tells that something went wrong; see the report for what the fields are.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InstanceErred {
+    pub instance: InstanceId,
+    pub output: Output,
+    pub number: u64,
+    /// When its line was read from the process, by the clock of its host.
+    pub read_at: Timestamp,
+    pub pattern: String,
+    pub fingerprint: String,
+    pub headline: String,
+    pub lines: Vec<String>,
+    pub repeats: u64,
+    pub others: u64,
 }
 
 /// How a process ended.

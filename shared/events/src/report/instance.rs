@@ -1,7 +1,8 @@
 //! Reports about instances, by the servant that runs them.
 
 use crate::kinds::noun;
-use crate::{EventName, Fields, InstanceId};
+use crate::subject::Output;
+use crate::{EventName, Fields, InstanceId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 noun! {
@@ -17,6 +18,7 @@ noun! {
         PortTaken(PortTaken) = "port-taken" @ 1,
         Stopped(Stopped) = "stopped" @ 1,
         Emitted(Emitted) = "emitted" @ 1,
+        Erred(Erred) = "erred" @ 1,
     }
 }
 
@@ -34,6 +36,7 @@ impl InstanceNews {
             Self::PortTaken(news) => news.instance,
             Self::Stopped(news) => news.instance,
             Self::Emitted(news) => news.instance,
+            Self::Erred(news) => news.instance,
         }
     }
 }
@@ -135,6 +138,31 @@ pub struct Emitted {
     /// Events of this instance that were dropped since the one before, because they came too fast or found no room.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub dropped: u64,
+}
+
+/// Its output tells that something went wrong. Rate-limited at its servant: what is left out is counted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Erred {
+    pub instance: InstanceId,
+    pub output: Output,
+    /// The number of the line in that stream.
+    pub number: u64,
+    /// When it was read from the process.
+    pub at: Timestamp,
+    /// By what it was known: the name of a usual pattern, or the app's own pattern.
+    pub pattern: String,
+    /// The same for errors that differ only in numbers.
+    pub fingerprint: String,
+    /// What went wrong, in one line.
+    pub headline: String,
+    /// The lines around it, itself among them, as they may be shown: without control characters, and cut.
+    pub lines: Vec<String>,
+    /// How many more with the same fingerprint there were since the last report of it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub repeats: u64,
+    /// How many others were left out since the last report of this instance.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub others: u64,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]

@@ -9,6 +9,7 @@ use events::event::*;
 use events::exec::{ExecEnd, ExecOutcome, Limits, Stdio, Terminal, TerminalSize};
 use events::manifest::{CommandLine, HealthCheck, Manifest, Process, Restart};
 use events::report::{self, PortRange, RegisterServant, Stage};
+use events::subject::Output;
 use events::*;
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use semver::Version;
@@ -145,6 +146,7 @@ pub fn manifest() -> Manifest {
         build: Some(CommandLine::Shell("npm ci".into())),
         needs: BTreeMap::from([("git".into(), "*".parse().unwrap())]),
         processes: BTreeMap::from([(web(), server), ("worker".parse().unwrap(), worker)]),
+        errors: None,
     }
 }
 
@@ -220,6 +222,19 @@ fn instance_facts() -> Vec<InstanceEvent> {
         InstanceHalted { instance }.into(),
         InstanceRetired { instance, reason: RetireReason::ServantLost }.into(),
         InstanceStopped { instance }.into(),
+        InstanceErred {
+            instance,
+            output: Output::Stderr,
+            number: 12,
+            read_at: Timestamp(1_795_171_620_123),
+            pattern: "go-panic".into(),
+            fingerprint: "00c0ffee00c0ffee".into(),
+            headline: "panic: no route to host".into(),
+            lines: vec!["panic: no route to host".into(), "goroutine 1 [running]:".into()],
+            repeats: 3,
+            others: 1,
+        }
+        .into(),
     ]
 }
 
@@ -366,6 +381,21 @@ pub fn news_of_every_kind() -> Vec<News> {
         News::Instance(report::Stopped { instance }.into()),
         News::Instance(report::Emitted { instance, name: event_name(), fields: fields(), dropped: 0 }.into()),
         News::Exec(report::EndedExec { exec: exec(), outcome: outcome() }.into()),
+        News::Instance(
+            report::Erred {
+                instance,
+                output: Output::Stdout,
+                number: 12,
+                at: Timestamp(1_795_171_620_123),
+                pattern: "error-word".into(),
+                fingerprint: "00c0ffee00c0ffee".into(),
+                headline: "ERROR no route to host".into(),
+                lines: vec!["ERROR no route to host".into()],
+                repeats: 3,
+                others: 0,
+            }
+            .into(),
+        ),
     ]
 }
 

@@ -4,6 +4,7 @@ use crate::state::{Instance, State, Tally};
 use events::event::{InstanceEvent, InstancePlaced, InstancePortsReplaced};
 use events::query::InstancePhase;
 use events::{Event, InstanceId};
+use std::collections::BTreeMap;
 
 pub(super) fn apply(state: &mut State, event: &Event, fact: &InstanceEvent) {
     let at = event.at;
@@ -45,6 +46,9 @@ pub(super) fn apply(state: &mut State, event: &Event, fact: &InstanceEvent) {
             });
             unsettle(state, fact.instance);
         }
+        InstanceEvent::Erred(fact) => change(state, fact.instance, |instance| {
+            instance.erred.insert(fact.output, fact.number);
+        }),
         InstanceEvent::Stopped(fact) => {
             unsettle(state, fact.instance);
             remove(state, fact.instance);
@@ -81,6 +85,7 @@ fn place(state: &mut State, event: &Event, fact: &InstancePlaced) {
         pid: None,
         crashes: 0,
         looping: false,
+        erred: BTreeMap::new(),
         reason: None,
         since: event.at,
     };

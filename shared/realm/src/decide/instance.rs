@@ -8,12 +8,12 @@ use crate::schedule::free_ports;
 use crate::state::{Instance, State};
 use events::event::{
     AppEmitted, Exit, InstanceBecameHealthy, InstanceBecameUnhealthy, InstanceCrashLooped, InstanceCrashed,
-    InstanceEvent, InstanceFailed, InstanceFinished, InstanceHalted, InstancePortsReplaced, InstanceStarted,
-    InstanceSteadied, InstanceStopped,
+    InstanceErred, InstanceEvent, InstanceFailed, InstanceFinished, InstanceHalted, InstancePortsReplaced,
+    InstanceStarted, InstanceSteadied, InstanceStopped,
 };
-use events::limits::TEXT_BYTES;
+use events::limits::{ERROR_LINES, TEXT_BYTES};
 use events::query::InstancePhase;
-use events::report::{Emitted, Exited, InstanceNews, PortTaken, Stage};
+use events::report::{Emitted, Erred, Exited, InstanceNews, PortTaken, Stage};
 use events::{Fact, InstanceId, Refusal, RefusalCode, Report, ServantId};
 
 pub(super) fn hear(state: &State, report: &Report, news: &InstanceNews) -> Result<Hearing, Refusal> {
@@ -29,6 +29,7 @@ pub(super) fn hear(state: &State, report: &Report, news: &InstanceNews) -> Resul
     if instance.is_retired() {
         return Ok(match news {
             InstanceNews::Stopped(_) => fact(InstanceStopped { instance: id }).into(),
+            InstanceNews::Erred(news) => erred(instance, news),
             InstanceNews::Started(_)
             | InstanceNews::Ready(_)
             | InstanceNews::Unhealthy(_)
@@ -68,6 +69,7 @@ fn live(state: &State, id: InstanceId, instance: &Instance, news: &InstanceNews)
         InstanceNews::Stopped(_) if instance.is_finished() || instance.is_halted() => Hearing::Redundant,
         InstanceNews::Stopped(_) => fact(InstanceHalted { instance: id }).into(),
         InstanceNews::Emitted(_) => Hearing::Redundant,
+        InstanceNews::Erred(news) => erred(instance, news),
     }
 }
 
@@ -87,6 +89,26 @@ fn emitted(report: &Report, instance: &Instance, news: &Emitted) -> Result<Heari
         dropped: news.dropped,
     };
     Ok(Fact::App(fact.into()).into())
+}
+
+/// A servant that was killed may look at the same line again.
+fn erred(instance: &Instance, news: &Erred) -> Hearing {
+    if instance.erred.get(&news.output).is_some_and(|last| *last >= news.number) {
+        return Hearing::Redundant;
+    }
+    fact(InstanceErred {
+        instance: news.instance,
+        output: news.output,
+        number: news.number,
+        read_at: news.at,
+        pattern: news.pattern.clone(),
+        fingerprint: news.fingerprint.clone(),
+        headline: news.headline.clone(),
+        lines: news.lines.clone(),
+        repeats: news.repeats,
+        others: news.others,
+    })
+    .into()
 }
 
 fn exited(id: InstanceId, news: &Exited) -> Hearing {
@@ -136,6 +158,7 @@ fn check_text(news: &InstanceNews) -> Result<(), Refusal> {
     let length = match news {
         InstanceNews::Unhealthy(news) => news.reason.len(),
         InstanceNews::Failed(news) => news.reason.len(),
+        InstanceNews::Erred(news) => return check_error(news),
         InstanceNews::Started(_)
         | InstanceNews::Ready(_)
         | InstanceNews::Exited(_)
@@ -148,6 +171,26 @@ fn check_text(news: &InstanceNews) -> Result<(), Refusal> {
     if length > TEXT_BYTES {
         let rule = format!("is {length} bytes long; at most {TEXT_BYTES}");
         return Err(refusal(RefusalCode::Invalid, "reason", rule, "cut it"));
+    }
+    Ok(())
+}
+
+fn check_error(news: &Erred) -> Result<(), Refusal> {
+    let is_plain = |text: &String| !text.chars().any(char::is_control);
+    let is_token = (1..=64).contains(&news.fingerprint.len())
+        && news.fingerprint.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if !is_token || ![&news.pattern, &news.headline].into_iter().chain(&news.lines).all(is_plain) {
+        let rule = "holds no control characters, and its fingerprint is 1 to 64 letters and digits";
+        return Err(refusal(RefusalCode::Invalid, "lines", rule, "clean it"));
+    }
+    let short = [&news.pattern, &news.fingerprint, &news.headline];
+    let bytes = short.into_iter().chain(&news.lines).map(|text| text.len()).sum::<usize>();
+    if bytes > TEXT_BYTES || news.lines.len() > ERROR_LINES {
+        let rule = format!(
+            "has {} lines and {bytes} bytes; at most {ERROR_LINES} and {TEXT_BYTES}",
+            news.lines.len()
+        );
+        return Err(refusal(RefusalCode::Invalid, "lines", rule, "cut it"));
     }
     Ok(())
 }

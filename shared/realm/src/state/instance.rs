@@ -1,6 +1,7 @@
 //! An instance: one running copy of a process type, on a servant, with its ports.
 
 use events::query::InstancePhase;
+use events::subject::Output;
 use events::{AppName, PortName, ProcessName, ServantId, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -19,6 +20,9 @@ pub struct Instance {
     pub crashes: u32,
     /// Whether it is in a crash loop.
     pub looping: bool,
+    /// The last line of each output stream that told of an error.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub erred: BTreeMap<Output, u64>,
     /// Why it is in its phase, when that is not plain.
     pub reason: Option<String>,
     /// When its phase began.

@@ -92,7 +92,7 @@ impl Alerter {
         net.wake(self.node, TICK, Timer::Tick);
         self.life = Some(Life {
             tail: Tail::open(net, self.node, LOG_STREAM, Vec::new(), Holes::Forbidden, 0),
-            incidents: Incidents::new("sim", RESOLVE_AFTER_MS),
+            incidents: Incidents::new("sim", RESOLVE_AFTER_MS, RESOLVE_AFTER_MS),
             courier: Courier::new(vec!["ops@example.org".to_owned()], MAIL_PATIENCE_MS),
             is_live: false,
             commands: BTreeMap::new(),

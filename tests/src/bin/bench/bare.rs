@@ -6,6 +6,7 @@
 //! Whoever answers and whoever calls in great number is a process of its own: this program in another mode.
 
 use crate::commands::{self, Commands};
+use crate::spew;
 use anyhow::{Context as _, bail};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, StorageType};
 use async_nats::{HeaderMap, jetstream};
@@ -13,6 +14,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use kingdom_tests::client::Client;
 use kingdom_tests::wait;
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,6 +37,7 @@ const COUNTED: Duration = Duration::from_secs(3);
 pub enum Limit {
     Respond { url: String },
     Call { url: String, subject: String, callers: usize },
+    Spew { folder: PathBuf, rounds: usize },
 }
 
 impl Limit {
@@ -48,6 +51,9 @@ impl Limit {
             [RESPOND_MODE, url] => Some(Self::Respond { url: url.into() }),
             [CALL_MODE, url, subject, callers] => {
                 Some(Self::Call { url: url.into(), subject: subject.into(), callers: callers.parse()? })
+            }
+            [spew::MODE, folder, rounds] => {
+                Some(Self::Spew { folder: folder.into(), rounds: rounds.parse()? })
             }
             _ => None,
         })
@@ -64,6 +70,7 @@ impl Limit {
                 println!("{}", call(&url, &subject, callers).await?);
                 Ok(())
             }
+            Self::Spew { folder, rounds } => spew::run(&folder, rounds),
         }
     }
 }

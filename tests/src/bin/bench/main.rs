@@ -24,6 +24,8 @@ mod memory;
 mod moments;
 mod failover;
 mod telemetry;
+mod spew;
+mod capture;
 
 use bare::Limit;
 use row::Row;
@@ -33,7 +35,7 @@ use row::Row;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// A benchmark: it measures and gives its rows.
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 16] = [
     "command_round_trip",
     "commands_256_callers",
     "events_per_second",
@@ -49,6 +51,7 @@ const NAMES: [&str; 15] = [
     "failover_with_leader",
     "transfer",
     "telemetry_cost_200",
+    "log_capture",
 ];
 
 async fn measure(name: &str) -> anyhow::Result<Vec<Row>> {
@@ -68,6 +71,7 @@ async fn measure(name: &str) -> anyhow::Result<Vec<Row>> {
         "failover_with_leader" => failover::killed_with_leader().await,
         "transfer" => failover::transferred().await,
         "telemetry_cost_200" => telemetry::measure().await,
+        "log_capture" => capture::measure().await,
         unknown => anyhow::bail!("there is no benchmark {unknown:?}; there are: {}", NAMES.join(", ")),
     }
 }
