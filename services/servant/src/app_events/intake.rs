@@ -74,8 +74,8 @@ impl Intake {
     pub fn take(&mut self, now_ms: u64, bytes: &[u8], of_servant: &mut Bucket) -> Vec<Emitted> {
         let mut emitted = Vec::new();
         for text in split(bytes) {
-            // Not even looked at: so a flood costs little.
-            if !self.lines.take(now_ms) {
+            // Not even looked at, but for what tells of others that were lost: so a flood costs little.
+            if !self.lines.take(now_ms) && !tells_of_loss(text) {
                 self.counts.dropped += 1;
                 continue;
             }
@@ -156,6 +156,14 @@ impl Intake {
     }
 }
 
+/// Whether a line, by its looks, tells how many were lost before it.
+fn tells_of_loss(text: &[u8]) -> bool {
+    text.len() <= LOSS_BYTES && text.trim_ascii_start().starts_with(b"{\"lost\"")
+}
+
+/// Longest line that may tell of a loss when there are too many lines.
+const LOSS_BYTES: usize = 64;
+
 /// Which series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Which {
@@ -186,6 +194,14 @@ mod tests {
         let next = intake.take(1005, b"{\"event\":\"b\"}", &mut all);
         assert_eq!(next[0].dropped, APP_LINES.1 - APP_EVENTS.1);
         assert_eq!(intake.take(1105, b"{\"event\":\"c\"}", &mut all)[0].dropped, 0);
+    }
+
+    #[test]
+    fn what_tells_of_a_loss_is_heard_in_a_flood() {
+        let (mut intake, mut all) = intake();
+        let flood = "{\"event\":\"a\"}\n".repeat(10_000) + "{\"lost\":500}";
+        let emitted = intake.take(5, flood.as_bytes(), &mut all);
+        assert_eq!(emitted.len() as u64 + intake.counts().lost(), 10_500);
     }
 
     #[test]
