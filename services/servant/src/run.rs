@@ -8,6 +8,8 @@ mod preparing;
 mod shell;
 
 use crate::args::Args;
+use crate::cgroup::Cgroups;
+use crate::keeper::Host;
 use crate::memory::Memory;
 use crate::release::Preparer;
 use crate::reports::{Reports, Sender};
@@ -19,6 +21,7 @@ use events::{ServantId, ServantName};
 use service::Shutdown;
 use service::data::Folder;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Everything that a servant needs to run.
 pub struct Servant {
@@ -29,7 +32,7 @@ pub struct Servant {
     reports: Reports,
     preparer: Preparer,
     ports: PortRange,
-    boot: String,
+    host: Host,
     steady_ms: u64,
     at_end: AtEnd,
 }
@@ -54,6 +57,7 @@ impl Servant {
             std::fs::create_dir_all(folder.join(part)).with_context(|| format!("could not make {part}"))?;
         }
         let boot = host::boot_id().context("could not read the boot id of the kernel")?;
+        let host = Host { boot: boot.clone(), cgroups: Arc::new(Cgroups::probe(servant)) };
         let sender = Sender { servant, name, domain: args.domain.clone() };
         let memory = Memory::open(&folder.join("table")).await?;
         let reports = Reports::open(&folder.join("outbox"), sender.clone()).await?;
@@ -67,7 +71,7 @@ impl Servant {
             bus: bus.clone(),
             servant,
             releases: folder.join("releases"),
-            boot: boot.clone(),
+            boot,
             path: args.path.clone(),
         };
         let at_end = if args.stop_instances_on_exit { AtEnd::Stop } else { AtEnd::Leave };
@@ -80,7 +84,7 @@ impl Servant {
             reports,
             preparer,
             ports: args.ports,
-            boot,
+            host,
             steady_ms: args.steady_ms,
             at_end,
         })
@@ -92,11 +96,11 @@ impl Servant {
     /// When the King refuses this servant, or the disk fails.
     pub async fn run(self, shutdown: Shutdown) -> Result<()> {
         self.sweep_builds().await?;
-        let registration = background::Registration::new(&self.sender, self.ports, &self.boot);
+        let registration = background::Registration::new(&self.sender, self.ports, &self.host);
         let beats = tokio::spawn(background::beat(self.bus.clone(), self.sender.clone()));
         let registering = tokio::spawn(background::register(registration, self.reports.clone()));
         let sending = tokio::spawn(self.reports.clone().send(self.bus.clone()));
-        let at_end = self.at_end;
+        let (at_end, cgroups) = (self.at_end, self.host.cgroups.clone());
         let mut shell = shell::Shell::new(self);
         tokio::select! {
             found = shell.find() => found?,
@@ -112,6 +116,7 @@ impl Servant {
         registering.abort();
         shell.drain().await;
         sending.abort();
+        cgroups.forget();
         result
     }
 

@@ -84,3 +84,13 @@ pub const LEASE_MS: std::ops::RangeInclusive<u64> = 50..=60_000;
 /// How long after an election no servant is declared lost, in milliseconds of the log's own time: what was said while no
 /// King listened may be overtaken, and whoever lives has said so by then.
 pub const ELECTION_GRACE_MS: u64 = 5_000;
+/// What an instance may be limited to: its memory in bytes.
+pub const LIMIT_MEMORY_BYTES: std::ops::RangeInclusive<u64> = (1 << 20)..=(1 << 46);
+/// Its time on processors, in thousandths of one.
+pub const CPU_MILLI: std::ops::RangeInclusive<u64> = 10..=1_024_000;
+/// Its processes and threads.
+pub const PIDS: std::ops::RangeInclusive<u64> = 1..=4_194_304;
+/// Its open files, of each process.
+pub const OPEN_FILES: std::ops::RangeInclusive<u64> = 8..=1_048_576;
+/// Longest name of a user of a host, in bytes.
+pub const USER_BYTES: usize = 32;

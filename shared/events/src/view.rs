@@ -1,7 +1,7 @@
 //! Views: projections that others read from the key-value bucket. Each carries the epoch and event number that it
 //! reflects; a reader refuses a lower pair than it has seen.
 
-use crate::manifest::{CommandLine, HealthCheck, Restart};
+use crate::manifest::{CommandLine, HealthCheck, Restart, Supervision};
 use crate::{
     AppName, Digest, DomainName, EventNumber, InstanceId, PortName, ProcessName, ServantId, ServantName,
 };
@@ -60,6 +60,8 @@ pub struct AssignedProcess {
     pub health: Option<HealthCheck>,
     pub restart: Restart,
     pub stop_grace_ms: u64,
+    #[serde(default, skip_serializing_if = "Supervision::is_empty")]
+    pub supervision: Supervision,
 }
 
 /// An instance as a servant needs it.

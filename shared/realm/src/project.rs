@@ -133,6 +133,7 @@ fn assigned_release(app: &App, name: &AppName, number: u32) -> Option<AssignedRe
             health: declared.health.clone(),
             restart: declared.restart,
             stop_grace_ms: declared.stop_grace_ms,
+            supervision: declared.supervision.clone(),
         })
     };
     let names = published.manifest.processes.keys();

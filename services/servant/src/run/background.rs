@@ -1,5 +1,6 @@
 //! What runs beside the shell: beats, and what the servant says of itself.
 
+use crate::keeper::Host;
 use crate::reports::{Reports, Sender};
 use crate::{capability, host};
 use bus::Bus;
@@ -32,10 +33,12 @@ pub async fn beat(bus: Bus, sender: Sender) {
 /// What a servant says of itself, but for its tools.
 pub struct Registration {
     facts: RegisterServant,
+    /// What the host can limit.
+    limits: BTreeMap<String, String>,
 }
 
 impl Registration {
-    pub fn new(sender: &Sender, ports: PortRange, boot: &str) -> Self {
+    pub fn new(sender: &Sender, ports: PortRange, host: &Host) -> Self {
         let facts = RegisterServant {
             servant: sender.servant,
             name: sender.name.clone(),
@@ -43,9 +46,9 @@ impl Registration {
             ports,
             cpus: host::cpus(),
             memory_bytes: host::memory_bytes(),
-            boot: boot.to_owned(),
+            boot: host.boot.clone(),
         };
-        Self { facts }
+        Self { facts, limits: host.cgroups.capabilities() }
     }
 }
 
@@ -57,7 +60,8 @@ pub async fn register(registration: Registration, reports: Reports) {
     let mut last = None;
     loop {
         if looked.is_none_or(|looked| looked.elapsed() >= capability::LOOK_AGAIN) {
-            let found = capability::detect().await;
+            let mut found = capability::detect().await;
+            found.extend(registration.limits.clone());
             if looked.is_none() || found != facts.capabilities {
                 tracing::info!(capabilities = ?found, "registering");
             }
