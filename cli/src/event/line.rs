@@ -87,6 +87,7 @@ mod tests {
             exit: Exit::Signal(9),
             uptime_ms: 1500,
             restart_in_ms: Some(0),
+            out_of_memory: None,
         };
         let event = Event {
             id: 42,

@@ -47,6 +47,7 @@ fn crashed() -> Fact {
         exit: Exit::Signal(9),
         uptime_ms: 3200,
         restart_in_ms: Some(0),
+        out_of_memory: None,
     };
     Fact::Instance(crash.into())
 }

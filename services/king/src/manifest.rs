@@ -5,6 +5,7 @@
 
 mod tree;
 mod duration;
+mod amount;
 mod yaml;
 mod procfile;
 

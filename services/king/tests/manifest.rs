@@ -1,7 +1,7 @@
 //! Manifests as people write them: what is understood, and where each problem is found.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use events::manifest::{CommandLine, Errors, Restart};
+use events::manifest::{CommandLine, Errors, Restart, StopSignal};
 use king::manifest::{KING_YAML, PROCFILE, parse, parse_king_yaml, parse_procfile};
 
 const FULL: &str = r#"# everything that can be said
@@ -18,7 +18,11 @@ processes:
     stop_grace: 2s
     needs: { git: "*" }
     errors: { patterns: [slow query], before: 2, off: false }
-  worker: node worker.js
+    limits: { memory: 256MB, cpu: 0.5, pids: 100, open_files: 1024, nice: -5 }
+    user: www-data
+    stop_signal: SIGINT
+    after: [worker]
+  worker: { command: node worker.js, health: { command: ./up } }
 errors: { ignore: ["ERROR but harmless"], off: true }
 "#;
 
@@ -43,9 +47,16 @@ fn a_full_manifest_is_understood() {
         (&["slow query".into()][..], &["ERROR but harmless".into()][..])
     );
     assert_eq!((errors.is_on(), errors.lines_before(), errors.lines_after()), (true, 2, 5));
+    let (limits, rest) = (&web.supervision.limits, &web.supervision);
+    assert_eq!((limits.memory_bytes, limits.cpu_milli, limits.pids), (Some(256 << 20), Some(500), Some(100)));
+    assert_eq!((limits.open_files, limits.nice), (Some(1024), Some(-5)));
+    assert_eq!((rest.user.as_deref(), rest.stop_signal), (Some("www-data"), Some(StopSignal::SigInt)));
+    assert!(rest.after.contains(&"worker".parse().unwrap()));
     let worker = &manifest.processes[&"worker".parse().unwrap()];
     assert!(!Errors::of(manifest.errors.as_ref(), worker.errors.as_ref()).expect("the app's").is_on());
     assert_eq!((worker.count, worker.ports.len()), (1, 0));
+    let health = worker.health.as_ref().expect("it has one");
+    assert_eq!(health.command, Some(CommandLine::Shell("./up".into())));
 }
 
 #[test]
@@ -90,6 +101,16 @@ fn problems_of_a_king_yaml_have_a_place() {
         ("processes: { web: x }\nerrors: { off: maybe }\n", "2:16"),
         ("processes:\n  web:\n    command: x\n    errors: { ignore: [a, \"[\"] }\n", "4:27"),
         ("processes:\n  web:\n    command: x\n    errors: { pattern: [a] }\n", "4:15"),
+        ("processes:\n  web:\n    command: x\n    stop_signal: SIGKILL\n", "4:18"),
+        ("processes:\n  web:\n    command: x\n    limits: { memory: 256 }\n", "4:23"),
+        ("processes:\n  web:\n    command: x\n    limits: { memory: 1KB }\n", "4:23"),
+        ("processes:\n  web:\n    command: x\n    limits: { cpu: half }\n", "4:20"),
+        ("processes:\n  web:\n    command: x\n    limits: { ram: 1GB }\n", "4:15"),
+        ("processes:\n  web:\n    command: x\n    limits: { nice: 20 }\n", "4:21"),
+        ("processes:\n  web:\n    command: x\n    user: \"a b\"\n", "4:11"),
+        ("processes:\n  web:\n    command: x\n    after: [db]\n", "4:12"),
+        ("processes:\n  web: { command: x, after: [two] }\n  two: { command: x, after: [web] }\n", "3:29"),
+        ("processes:\n  a:\n    command: x\n    health: { command: y, path: / }\n", "4:24"),
         ("needs: { node: new }\nprocesses: { web: x }\n", "1:16"),
         ("processes:\n  Web: x\n", "2:3"),
         ("processes:\n  web: x\n  web: y\n", "3:3"),
@@ -178,7 +199,7 @@ proptest::proptest! {
 fn the_documented_examples_are_understood() {
     let document = include_str!("../../../docs/manifest.md");
     let examples: Vec<&str> = document.split("```yaml\n").skip(1).map(fence).collect();
-    assert_eq!(examples.len(), 3);
+    assert_eq!(examples.len(), 4);
     for example in examples {
         parse_king_yaml(example).expect(example);
     }

@@ -14,6 +14,7 @@ mod launch;
 mod child;
 mod lines;
 mod sockets;
+pub(crate) mod groups;
 mod connection;
 pub(crate) mod orphans;
 
@@ -24,7 +25,7 @@ use events::subject::Output;
 use lines::Company;
 use runs::{Ended, Runs};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{getpid, set_child_subreaper, setsid};
+use rustix::process::{Pid, Signal, getpid, set_child_subreaper, setsid};
 use sockets::Sockets;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -196,7 +197,8 @@ impl Holder {
             Order::Start(order) => self.start_if_free(&order),
             Order::Signal(order) => {
                 if let Some(child) = self.children.get_mut(&order.slot) {
-                    child.signal(order.told, order.grace_ms.map(Duration::from_millis));
+                    let signal = order.signal.and_then(Signal::from_named_raw).unwrap_or(Signal::TERM);
+                    child.signal(order.told, order.grace_ms.map(Duration::from_millis), signal);
                 }
             }
             Order::Leave if self.children.is_empty() && self.unrecorded.is_empty() => {
@@ -282,17 +284,19 @@ impl Holder {
 
     /// What lives of those that came to this process when their parents died, each with its slot. Whose slot cannot be
     /// told stays while another slot runs, and is then counted to the last.
-    fn left(&self) -> io::Result<Vec<(rustix::process::Pid, Slot)>> {
+    fn left(&self) -> io::Result<Vec<(Pid, Slot)>> {
         let sessions = child::sessions(self.children.iter());
         let last = match &sessions[..] {
             [(_, slot)] => Some(*slot),
             _ => None,
         };
-        let is_main = |pid: &rustix::process::Pid| sessions.iter().any(|(main, _)| main == pid);
+        let members: Vec<(Slot, Vec<Pid>)> =
+            self.children.iter().map(|(slot, child)| (*slot, child.members())).collect();
+        let by_group = |pid| members.iter().find(|(_, all)| all.contains(&pid)).map(|(slot, _)| *slot);
+        let slot_of = |pid| by_group(pid).or(last).or_else(|| orphans::slot_of(pid, &sessions));
+        let is_main = |pid: &Pid| sessions.iter().any(|(main, _)| main == pid);
         let orphans = orphans::children()?.into_iter().filter(|pid| !is_main(pid));
-        Ok(orphans
-            .filter_map(|pid| Some((pid, last.or_else(|| orphans::slot_of(pid, &sessions))?)))
-            .collect())
+        Ok(orphans.filter_map(|pid| Some((pid, slot_of(pid)?))).collect())
     }
 
     /// An instance whose folder was deleted can never be found again: it is ended, and its holder with it.
@@ -302,17 +306,20 @@ impl Holder {
             return;
         }
         self.is_wanted &= !self.children.is_empty();
-        self.children.values_mut().for_each(|child| child.signal(Told::Kill, None));
+        self.children.values_mut().for_each(|child| child.signal(Told::Kill, None, Signal::KILL));
     }
 
     /// Everything of the child is gone: what it left in the pipes is spooled, then its end is recorded, then told.
     fn finish(&mut self, slot: Slot, end: child::End, told: Told) {
         self.drain();
+        let Some(mut child) = self.children.remove(&slot) else {
+            return;
+        };
         let at = service::clock::now();
-        if let Some(mut child) = self.children.remove(&slot) {
-            self.has_untold_lines |= child.finish(&mut self.spools, at);
-        }
-        self.unrecorded.insert(slot, Ended { at, code: end.code, signal: end.signal, told });
+        self.has_untold_lines |= child.finish(&mut self.spools, at);
+        let out_of_memory = child.leave_groups();
+        let ended = Ended { at, code: end.code, signal: end.signal, told, out_of_memory };
+        self.unrecorded.insert(slot, ended);
     }
 
     fn record_ends(&mut self) {

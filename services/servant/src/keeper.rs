@@ -9,8 +9,9 @@ mod sweep;
 pub use folder::InstanceFolder;
 pub use sweep::sweep;
 
+use crate::cgroup::Cgroups;
 use crate::holder::stem::Birth;
-use crate::holder::words::{Exit, Order, Run, Said, SignalOrder, Slot, StartOrder, State, Told};
+use crate::holder::words::{Exit, Order, Run, Said, SignalOrder, StartOrder, State, Told};
 use crate::holder::{LOCK, runs};
 use crate::spec::INSTANCE_VARIABLE;
 use events::InstanceId;
@@ -19,10 +20,19 @@ use std::collections::HashMap;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
+
+/// The host, as long as it is not started anew.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// The kernel's boot id.
+    pub boot: String,
+    pub cgroups: Arc<Cgroups>,
+}
 
 /// What a holder said, or that it is gone.
 #[derive(Debug)]
@@ -75,11 +85,11 @@ const LOOK: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// When the folder cannot be read.
-pub async fn look(folder: &InstanceFolder, boot: &str) -> io::Result<Seen> {
+pub async fn look(folder: &InstanceFolder, host: &Host) -> io::Result<Seen> {
     match tokio::time::timeout(LOOK, link::connect(folder)).await {
         Ok(Some((stream, state))) => return Ok(Seen { found: Found::Held(state), stream: Some(stream) }),
         // Takes its bounded time: a second sweep beside this one might hit what is started after it.
-        Ok(None) => match unheld(folder, boot).await {
+        Ok(None) => match unheld(folder, host).await {
             Ok(state) => return Ok(Seen { found: Found::Unheld(state), stream: None }),
             Err(error) => {
                 tracing::error!(instance = %folder.instance, %error, "what it left could not be swept away; trying again");
@@ -88,7 +98,7 @@ pub async fn look(folder: &InstanceFolder, boot: &str) -> io::Result<Seen> {
         Err(_) => tracing::warn!(instance = %folder.instance, "its holder is waited for"),
     }
     let recorded = runs::read(&folder.path)?;
-    let is_of_now = recorded.open().iter().all(|run| run.boot == boot);
+    let is_of_now = recorded.open().iter().all(|run| run.boot == host.boot);
     let state = if is_of_now { recorded } else { State::default() };
     Ok(Seen { found: Found::Unknown(state), stream: None })
 }
@@ -96,7 +106,7 @@ pub async fn look(folder: &InstanceFolder, boot: &str) -> io::Result<Seen> {
 /// The holders of this servant.
 pub struct Keeper {
     nursery: Nursery,
-    boot: String,
+    host: Host,
     links: HashMap<InstanceId, mpsc::Sender<Order>>,
     heard: mpsc::Sender<Heard>,
 }
@@ -106,10 +116,10 @@ const ORDERS: usize = 16;
 
 impl Keeper {
     /// `program` is this same program, which can be a holder; `instances` is where the folders of instances are.
-    pub fn new(program: PathBuf, instances: PathBuf, boot: String, heard: mpsc::Sender<Heard>) -> Self {
+    pub fn new(program: PathBuf, instances: PathBuf, host: Host, heard: mpsc::Sender<Heard>) -> Self {
         let mut nursery = Nursery::new(program, instances);
         nursery.prepare();
-        Self { nursery, boot, links: HashMap::new(), heard }
+        Self { nursery, host, links: HashMap::new(), heard }
     }
 
     /// Takes over the holder of an instance that was seen, or may be there.
@@ -142,10 +152,9 @@ impl Keeper {
     }
 
     /// Signals what runs in a slot of an instance, which its holder kills by itself when the grace is over.
-    pub fn signal(&mut self, instance: InstanceId, slot: Slot, told: Told, grace_ms: Option<u64>) {
+    pub fn signal(&mut self, instance: InstanceId, order: SignalOrder) {
         let is_crowded = self.links.get(&instance).is_some_and(|link| link.capacity() <= ORDERS / 2);
         // A holder that hears nothing needs no more of them; the rest of the queue is for other orders.
-        let order = SignalOrder { slot, told, grace_ms };
         if !is_crowded && let Err(error) = self.order(instance, Order::Signal(order)) {
             tracing::warn!(%instance, %error, "a signal is put off");
         }
@@ -184,7 +193,7 @@ impl Keeper {
     fn attach(&mut self, folder: &InstanceFolder, stream: Option<UnixStream>) {
         let (orders, waiting) = mpsc::channel(ORDERS);
         self.links.insert(folder.instance, orders);
-        tokio::spawn(link::run(folder.clone(), self.boot.clone(), stream, waiting, self.heard.clone()));
+        tokio::spawn(link::run(folder.clone(), self.host.clone(), stream, waiting, self.heard.clone()));
     }
 
     /// Starts a holder; none when another one holds the folder already.
@@ -206,13 +215,19 @@ impl Keeper {
 
 /// What is recorded of an instance without a holder. What its holder left behind, if it was killed, is swept away,
 /// whatever is recorded: a holder may be killed after it has started a process and before it has said so anywhere.
-async fn unheld(folder: &InstanceFolder, boot: &str) -> io::Result<State> {
+async fn unheld(folder: &InstanceFolder, host: &Host) -> io::Result<State> {
     let mut state = runs::read(&folder.path)?;
     let open = state.open();
-    let mains = open.iter().filter(|run| run.boot == boot).map(|run| (run.pid, run.start_ticks)).collect();
+    let mains =
+        open.iter().filter(|run| run.boot == host.boot).map(|run| (run.pid, run.start_ticks)).collect();
     let mark = format!("{INSTANCE_VARIABLE}={}", folder.instance);
-    tokio::task::spawn_blocking(move || sweep(&mark, mains)).await.map_err(io::Error::other)??;
-    if open.iter().any(|run| run.boot != boot) {
+    let (instance, cgroups) = (folder.instance, host.cgroups.clone());
+    let swept = tokio::task::spawn_blocking(move || {
+        cgroups.sweep(instance);
+        sweep(&mark, mains)
+    });
+    swept.await.map_err(io::Error::other)??;
+    if open.iter().any(|run| run.boot != host.boot) {
         // The host was started anew: nobody is to blame.
         return Ok(State::default());
     }
@@ -232,5 +247,6 @@ fn killed(run: &Run) -> Exit {
         at,
         uptime_ms: at.since(run.at),
         told: Told::Nothing,
+        out_of_memory: false,
     }
 }

@@ -11,6 +11,8 @@
 pub mod args;
 pub mod host;
 pub mod capability;
+pub mod cgroup;
+pub mod users;
 pub mod spec;
 pub mod reconcile;
 pub mod spool;

@@ -1,5 +1,9 @@
 //! Questions to ports: is one free, does somebody answer there, and is the answer a healthy one.
 
+mod command;
+
+pub use command::Question;
+
 use crate::spec::HealthTarget;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, ipproto, socket_with, sockopt};

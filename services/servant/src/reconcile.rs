@@ -12,6 +12,8 @@ mod health;
 mod laws;
 #[cfg(test)]
 mod stories;
+#[cfg(test)]
+mod order;
 pub use crashes::{CRASH_WINDOW_MS, CRASHES};
 pub use input::{Action, Adopted, Input, Moment, Reported, StartTrouble};
 
@@ -26,6 +28,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Settings {
     /// How long an instance must be healthy after a crash loop to count as steady.
     pub steady_ms: u64,
+    /// What makes the waits of this servant differ from those of others; 0 for none.
+    pub seed: u64,
 }
 
 /// Everything that the servant knows of its instances.
@@ -54,7 +58,7 @@ impl Reconciler {
         let mut actions = Vec::new();
         match input {
             Input::Known { spec, missed, adopted, looping } => {
-                let mut instance = Instance::new(*spec);
+                let mut instance = Instance::new(*spec, self.settings.seed);
                 instance.adopt(now, &missed, adopted, looping, &mut actions);
                 self.know(instance, &mut actions);
             }
@@ -92,7 +96,32 @@ impl Reconciler {
                 self.with(instance, |it| it.check_failed(now, run, reason, &mut actions));
             }
         }
+        self.start_what_waited(&mut actions);
         actions
+    }
+
+    /// Starts the instances whose turn has come: those that they wait for are healthy.
+    fn start_what_waited(&mut self, actions: &mut Vec<Action>) {
+        if self.is_ending {
+            return;
+        }
+        let waits =
+            |instance: &Instance| instance.is_waiting() && !instance.spec.how.supervision.after.is_empty();
+        let waiting = self.instances.values().filter(|instance| waits(instance)).map(|it| it.spec.instance);
+        for id in waiting.collect::<Vec<_>>() {
+            self.restart(id, actions);
+        }
+    }
+
+    /// Whether something of the same app that an instance waits for is not healthy here. What is not here at all is not
+    /// waited for.
+    fn is_blocked(&self, spec: &Spec) -> bool {
+        let after = &spec.how.supervision.after;
+        !after.is_empty()
+            && self.instances.values().any(|other| {
+                let (key, process) = (&other.spec.key, &other.spec.process);
+                key.app == spec.key.app && after.contains(process) && other.holds_back()
+            })
     }
 
     /// When the next tick is due.
@@ -142,14 +171,16 @@ impl Reconciler {
             let failed = Failed { instance: *id, stage: events::report::Stage::Start, reason };
             actions.push(Action::Report(InstanceNews::Failed(failed)));
         }
+        let ids: Vec<InstanceId> = specs.iter().map(|spec| spec.instance).collect();
         for spec in specs {
             let id = spec.instance;
             match self.instances.get_mut(&id) {
                 Some(instance) => instance.change(now, spec, actions),
-                None => drop(self.instances.insert(id, Instance::new(spec))),
+                None => drop(self.instances.insert(id, Instance::new(spec, self.settings.seed))),
             }
-            self.restart(id, actions);
         }
+        // Once all of them are known: one may have to wait for another.
+        ids.into_iter().for_each(|id| self.restart(id, actions));
         self.forget_releases();
     }
 
@@ -163,13 +194,15 @@ impl Reconciler {
         if let Some(release) = self.releases.get_mut(key) {
             *release = Release::Ready;
         }
-        for instance in self.instances.values_mut().filter(|instance| instance.spec.key == *key) {
-            instance.release_ready(actions);
+        let of_it = |instance: &&Instance| instance.spec.key == *key;
+        for id in self.instances.values().filter(of_it).map(|it| it.spec.instance).collect::<Vec<_>>() {
+            self.restart(id, actions);
         }
     }
 
     /// Starts what waits to be started, preparing its release first where that is needed.
     fn restart(&mut self, id: InstanceId, actions: &mut Vec<Action>) {
+        let is_blocked = self.instances.get(&id).is_some_and(|instance| self.is_blocked(&instance.spec));
         let Some(instance) = self.instances.get_mut(&id).filter(|instance| instance.is_waiting()) else {
             return;
         };
@@ -177,6 +210,7 @@ impl Reconciler {
             return;
         }
         match self.releases.get(&instance.spec.key) {
+            Some(Release::Ready) if is_blocked => {}
             Some(Release::Ready) => instance.release_ready(actions),
             Some(Release::Preparing) => {}
             None => {

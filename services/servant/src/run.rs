@@ -11,10 +11,12 @@ mod shell;
 use crate::app_events::place::Place;
 use crate::app_events::{Hub, relay};
 use crate::args::Args;
+use crate::cgroup::Cgroups;
 use crate::disk::shelf::Shelf;
 use crate::disk::{Caretaker, Room};
 use crate::exec::records::Records;
 use crate::exec::{self, Executor};
+use crate::keeper::Host;
 use crate::memory::Memory;
 use crate::release::Preparer;
 use crate::reports::{Reports, Sender};
@@ -28,6 +30,7 @@ use service::Shutdown;
 use service::data::Folder;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -50,7 +53,7 @@ pub struct Servant {
     ports: PortRange,
     labels: Labels,
     exec: Exec,
-    boot: String,
+    host: Host,
     steady_ms: u64,
     at_end: AtEnd,
 }
@@ -83,6 +86,7 @@ impl Servant {
             std::fs::create_dir_all(folder.join(part)).with_context(|| format!("could not make {part}"))?;
         }
         let boot = host::boot_id().context("could not read the boot id of the kernel")?;
+        let host = Host { boot: boot.clone(), cgroups: Arc::new(Cgroups::probe(servant)) };
         let sender = Sender { servant, name, domain: args.domain.clone() };
         let memory = Memory::open(&folder.join("table")).await?;
         let reports = Reports::open(&folder.join("outbox"), sender.clone()).await?;
@@ -97,7 +101,7 @@ impl Servant {
             servant,
             releases: folder.join("releases"),
             room: Room { folder: folder.path().to_owned(), settings: args.disk_settings()? },
-            boot: boot.clone(),
+            boot,
             path: args.path.clone(),
         };
         let (hub, emitted) = Hub::new(place(&folder, servant));
@@ -118,7 +122,7 @@ impl Servant {
             ports: args.ports,
             labels,
             exec: if args.no_exec { Exec::Off } else { Exec::On },
-            boot,
+            host,
             steady_ms: args.steady_ms,
             at_end,
         })
@@ -135,7 +139,7 @@ impl Servant {
             self.ports,
             self.labels.clone(),
             self.exec,
-            &self.boot,
+            &self.host,
         );
         let beats = tokio::spawn(background::beat(self.bus.clone(), self.sender.clone()));
         let registering = tokio::spawn(background::register(registration, self.reports.clone()));
@@ -144,7 +148,7 @@ impl Servant {
         let telling = tokio::spawn(frames.send(self.bus.clone(), self.sender.domain.clone()));
         let emitted = self.emitted.take().expect("it is run once");
         let keeping = tokio::spawn(relay::run(self.hub.clone(), emitted, self.reports.clone()));
-        let (hub, at_end) = (self.hub.clone(), self.at_end);
+        let (hub, at_end, cgroups) = (self.hub.clone(), self.at_end, self.host.cgroups.clone());
         let (end_execs, execs) = self.execs()?;
         let (used, told) = watch::channel(BTreeSet::new());
         let (wishes, removals) = mpsc::channel(1);
@@ -176,6 +180,7 @@ impl Servant {
         }
         shell.drain().await;
         sending.abort();
+        cgroups.forget();
         result
     }
 

@@ -51,13 +51,15 @@ impl Spec {
         self.how.ports.first().and_then(|name| self.ports.get(name)).copied()
     }
 
-    /// How to tell that it is healthy; none when it has no port to ask.
+    /// How to tell that it is healthy; none when there is nothing to ask.
     pub fn health(&self) -> Option<HealthTarget> {
         let check = self.how.health.clone().unwrap_or_default();
         let port = match &check.port {
             Some(name) => self.ports.get(name).copied(),
             None => self.first_port(),
-        }?;
+        };
+        // A command asks no port.
+        let port = port.or(check.command.as_ref().map(|_| 0))?;
         Some(HealthTarget { port, check })
     }
 
@@ -82,7 +84,7 @@ impl Spec {
 /// The variable by which strays of an instance are found.
 pub const INSTANCE_VARIABLE: &str = "KING_INSTANCE";
 
-/// Where and how to ask for health.
+/// Where and how to ask for health; the port means nothing where a command asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthTarget {
     pub port: u16,

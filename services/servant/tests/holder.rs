@@ -83,13 +83,14 @@ impl Held {
             environment: [path].into(),
             directory: self.folder.clone(),
             sockets: sockets.to_vec(),
+            ..StartOrder::default()
         };
         self.order(&Order::Start(Box::new(order)));
         self.hear()
     }
 
     fn end(&mut self, slot: Slot, told: Told) -> Exit {
-        self.order(&Order::Signal(SignalOrder { slot, told, grace_ms: Some(2000) }));
+        self.order(&Order::Signal(SignalOrder { slot, told, grace_ms: Some(2000), signal: None }));
         self.exit()
     }
 

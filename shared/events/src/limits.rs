@@ -158,3 +158,13 @@ pub const APP_EVENTS_OF_SERVANT: (u64, u64) = (100, 1_000);
 pub const APP_LINES: (u64, u64) = (2_000, 4_000);
 /// Most connections of one instance by which lines come.
 pub const APP_CONNECTIONS: usize = 16;
+/// What an instance may be limited to: its memory in bytes.
+pub const LIMIT_MEMORY_BYTES: std::ops::RangeInclusive<u64> = (1 << 20)..=(1 << 46);
+/// Its time on processors, in thousandths of one.
+pub const CPU_MILLI: std::ops::RangeInclusive<u64> = 10..=1_024_000;
+/// Its processes and threads.
+pub const PIDS: std::ops::RangeInclusive<u64> = 1..=4_194_304;
+/// Its open files, of each process.
+pub const OPEN_FILES: std::ops::RangeInclusive<u64> = 8..=1_048_576;
+/// Longest name of a user of a host, in bytes.
+pub const USER_BYTES: usize = 32;

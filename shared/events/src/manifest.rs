@@ -2,8 +2,10 @@
 //! by the King; here is only the shape, and the rules that hold wherever it came from.
 
 mod errors;
+mod supervision;
 
 pub use errors::Errors;
+pub use supervision::{LIMITS_CPU, LIMITS_MEMORY, LIMITS_PIDS, Limits, StopSignal, Supervision, signal_name};
 
 use crate::limits::{
     COMMAND_LINE_BYTES, ENVIRONMENT_BYTES, HEALTH_MS, INSTANCES_PER_PROCESS, KEY_BYTES, KEYS_PER_SCOPE,
@@ -51,7 +53,7 @@ pub struct Process {
     /// What to do when it exits.
     #[serde(default)]
     pub restart: Restart,
-    /// From SIGTERM to SIGKILL when it is stopped, in milliseconds.
+    /// From the signal that tells it to end to SIGKILL when it is stopped, in milliseconds.
     #[serde(default = "ten_seconds")]
     pub stop_grace_ms: u64,
     /// Tools that this process type needs beyond those of the whole app.
@@ -60,6 +62,9 @@ pub struct Process {
     /// Which lines of its output are errors, beside what is said for the whole app.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub errors: Option<Errors>,
+    /// What it may use, as whom it runs, how it ends and what it waits for.
+    #[serde(default, skip_serializing_if = "Supervision::is_empty")]
+    pub supervision: Supervision,
 }
 
 fn one() -> u32 {
@@ -84,6 +89,7 @@ impl Process {
             stop_grace_ms: ten_seconds(),
             needs: BTreeMap::new(),
             errors: None,
+            supervision: Supervision::default(),
         }
     }
 }
@@ -130,6 +136,9 @@ impl CommandLine {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HealthCheck {
+    /// A command that must end with 0, run as the instance is; then no port is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<CommandLine>,
     /// An absolute path that must answer 200 to 399; without it, the port must accept a connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
@@ -168,6 +177,7 @@ impl HealthCheck {
 impl Default for HealthCheck {
     fn default() -> Self {
         Self {
+            command: None,
             path: None,
             port: None,
             interval_ms: Self::interval(),
@@ -222,7 +232,8 @@ impl Manifest {
             return broken("processes", format!("has {}; at most {PROCESSES_PER_APP}", self.processes.len()));
         }
         check_errors("errors", self.errors.as_ref())?;
-        self.processes.iter().try_for_each(|(name, process)| process.check(&format!("processes.{name}")))
+        self.processes.iter().try_for_each(|(name, process)| process.check(&format!("processes.{name}")))?;
+        supervision::check_order(self)
     }
 
     /// The process type that a bare count means: `web`, or the only one.
@@ -265,14 +276,24 @@ impl Process {
         }
         check_needs(&format!("{at}.needs"), &self.needs)?;
         check_errors(&format!("{at}.errors"), self.errors.as_ref())?;
+        self.supervision.check(at)?;
         self.health.as_ref().map_or(Ok(()), |health| health.check(&format!("{at}.health"), &self.ports))
     }
 }
 
 impl HealthCheck {
     fn check(&self, at: &str, ports: &[PortName]) -> Result<(), ManifestError> {
-        if ports.is_empty() {
-            return broken(at, "needs a port to ask, and the process type has none: add `ports: [http]`");
+        if let Some(rule) = self.command.as_ref().and_then(CommandLine::rule_broken) {
+            return broken(format!("{at}.command"), rule);
+        }
+        if self.command.is_some() && (self.path.is_some() || self.port.is_some()) {
+            return broken(format!("{at}.command"), "stands beside a path or port; ask in one way");
+        }
+        if ports.is_empty() && self.command.is_none() {
+            return broken(
+                at,
+                "needs a port to ask, and the process type has none: add `ports: [http]`, or ask a `command`",
+            );
         }
         if let Some(port) = self.port.as_ref().filter(|port| !ports.contains(port)) {
             return broken(format!("{at}.port"), format!("names {port:?}, which is not in `ports`"));

@@ -2,7 +2,7 @@
 //! reflects; a reader refuses a lower pair than it has seen.
 
 use crate::exec::{Limits, Stdio};
-use crate::manifest::{CommandLine, Errors, HealthCheck, Restart};
+use crate::manifest::{CommandLine, Errors, HealthCheck, Restart, Supervision};
 use crate::{
     AppName, Digest, DomainName, EventNumber, ExecId, InstanceId, PortName, ProcessName, ServantId,
     ServantName,
@@ -65,6 +65,8 @@ pub struct AssignedProcess {
     /// Which lines of its output are errors, beyond those that anybody would take for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub errors: Option<Errors>,
+    #[serde(default, skip_serializing_if = "Supervision::is_empty")]
+    pub supervision: Supervision,
 }
 
 /// An instance as a servant needs it.

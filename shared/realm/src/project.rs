@@ -170,6 +170,7 @@ fn assigned_release(app: &App, name: &AppName, number: u32) -> Option<AssignedRe
             restart: declared.restart,
             stop_grace_ms: declared.stop_grace_ms,
             errors: Errors::of(published.manifest.errors.as_ref(), declared.errors.as_ref()),
+            supervision: declared.supervision.clone(),
         })
     };
     let names = published.manifest.processes.keys();

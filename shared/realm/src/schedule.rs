@@ -11,6 +11,9 @@ use semver::{Version, VersionReq};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
+/// Whatever its version.
+static ANY: VersionReq = VersionReq::STAR;
+
 /// What an instance of a process type needs from its servant.
 pub struct Need<'a> {
     pub app: &'a AppName,
@@ -25,8 +28,10 @@ impl<'a> Need<'a> {
     pub fn of(app: &'a App, name: &'a AppName, release: u32, process: &'a ProcessName) -> Option<Self> {
         let manifest = app.manifest_of(release)?;
         let declared = manifest.processes.get(process)?;
-        let tools =
+        let named =
             manifest.needs.iter().chain(&declared.needs).map(|(tool, wanted)| (tool.as_str(), wanted));
+        // A limit that its servant could not hold would be none.
+        let tools = named.chain(declared.supervision.limits.needs().map(|limit| (limit, &ANY)));
         Some(Self { app: name, release, process, tools: tools.collect(), ports: &declared.ports })
     }
 

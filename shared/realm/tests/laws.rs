@@ -255,8 +255,15 @@ fn register(servant: u128, ports: u16) -> RegisterServant {
 }
 
 fn tell(instance: InstanceId, told: Told, port: Option<u16>) -> InstanceNews {
-    let exited =
-        |code| Exited { instance, pid: 1, code: Some(code), signal: None, uptime_ms: 1, restart_in_ms: None };
+    let exited = |code| Exited {
+        instance,
+        pid: 1,
+        code: Some(code),
+        signal: None,
+        uptime_ms: 1,
+        restart_in_ms: None,
+        out_of_memory: None,
+    };
     match told {
         Told::Started => Started { instance, pid: 1 }.into(),
         Told::Ready => Ready { instance }.into(),

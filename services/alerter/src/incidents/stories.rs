@@ -41,7 +41,15 @@ pub(super) fn fact(words: &[&str]) -> Fact {
         "started" => InstanceStarted { instance, pid: 100 }.into(),
         "crashed" => {
             let exit = if words[2] == "signal" { Exit::Signal(number(3)) } else { Exit::Code(number(3)) };
-            InstanceCrashed { instance, pid: 100, exit, uptime_ms: 3200, restart_in_ms: Some(0) }.into()
+            InstanceCrashed {
+                instance,
+                pid: 100,
+                exit,
+                uptime_ms: 3200,
+                restart_in_ms: Some(0),
+                out_of_memory: None,
+            }
+            .into()
         }
         "healthy" => InstanceBecameHealthy { instance }.into(),
         "unhealthy" => InstanceBecameUnhealthy { instance, reason: "no answer".to_owned() }.into(),

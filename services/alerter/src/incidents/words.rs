@@ -37,11 +37,11 @@ impl Words {
         let mut text = Body::new(format!(
             "The process of {} ended without being told to: {}, after {}.",
             who.sentence(),
-            crashed.exit,
+            crashed.how(),
             Span(crashed.uptime_ms)
         ));
         who.fields(&mut text);
-        text.field("Exit", crashed.exit);
+        text.field("Exit", crashed.how());
         text.field("Uptime", Span(crashed.uptime_ms));
         text.field("Process id", crashed.pid);
         text.field("Crashes", format_args!("{} since it was placed", who.crashes.max(1)));

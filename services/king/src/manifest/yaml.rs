@@ -1,16 +1,32 @@
 //! `king.yaml`: from the tree of values to the manifest, field by field, each problem at its place.
 
 use super::tree::{self, Entry, Node, Value};
-use super::{KING_YAML, ManifestProblem, Place, duration};
-use events::manifest::{CommandLine, Errors, HealthCheck, ManifestError, Process, Restart, check_key};
+use super::{KING_YAML, ManifestProblem, Place, amount, duration};
+use events::manifest::{
+    CommandLine, Errors, HealthCheck, Limits, ManifestError, Process, Restart, StopSignal, check_key,
+    signal_name,
+};
 use events::{Manifest, PortName, ProcessName};
 use semver::VersionReq;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::str::FromStr;
 
-const PROCESS_KEYS: [&str; 9] =
-    ["command", "count", "env", "ports", "health", "restart", "stop_grace", "needs", "errors"];
+const PROCESS_KEYS: [&str; 13] = [
+    "command",
+    "count",
+    "env",
+    "ports",
+    "health",
+    "restart",
+    "stop_grace",
+    "stop_signal",
+    "needs",
+    "errors",
+    "limits",
+    "user",
+    "after",
+];
 
 type Found<T> = Result<T, ManifestProblem>;
 
@@ -86,6 +102,10 @@ fn full_process(name: &ProcessName, whole: &Node, entries: &[Entry]) -> Found<Pr
             "stop_grace" => process.stop_grace_ms = milliseconds(node)?,
             "needs" => process.needs = needs(node)?,
             "errors" => process.errors = Some(errors(node)?),
+            "limits" => process.supervision.limits = limits(node)?,
+            "user" => process.supervision.user = Some(text(node, "`user`")?.to_owned()),
+            "stop_signal" => process.supervision.stop_signal = Some(stop_signal(node)?),
+            "after" => process.supervision.after = after(node)?,
             // The command was read before; nothing else is left.
             _ => {}
         }
@@ -97,13 +117,14 @@ fn health(node: &Node) -> Found<HealthCheck> {
     let mut health = HealthCheck::default();
     for Entry { key, place, node } in map(node, "`health`")? {
         match key.as_str() {
+            "command" => health.command = Some(command(node, "`command`")?),
             "path" => health.path = Some(text(node, "`path`")?.to_owned()),
             "port" => health.port = Some(port(node)?),
             "interval" => health.interval_ms = milliseconds(node)?,
             "timeout" => health.timeout_ms = milliseconds(node)?,
             "grace" => health.grace_ms = milliseconds(node)?,
             "failures" => health.failures = count(node)?,
-            _ => return Err(unknown(key, *place, "path, port, interval, timeout, grace, failures")),
+            _ => return Err(unknown(key, *place, "command, path, port, interval, timeout, grace, failures")),
         }
     }
     Ok(health)
@@ -135,6 +156,28 @@ fn truth(node: &Node) -> Found<bool> {
         "false" => Ok(false),
         other => Err(wrong(node.place, format!("{other:?} is no boolean; write true or false"))),
     }
+}
+
+fn limits(node: &Node) -> Found<Limits> {
+    let mut limits = Limits::default();
+    for Entry { key, place, node } in map(node, "`limits`")? {
+        match key.as_str() {
+            "memory" => {
+                limits.memory_bytes = Some(amount::bytes(scalar(node, "`memory`")?).map_err(at(node))?)
+            }
+            "cpu" => limits.cpu_milli = Some(amount::milli(scalar(node, "`cpu`")?).map_err(at(node))?),
+            "pids" => limits.pids = Some(count(node)?),
+            "open_files" => limits.open_files = Some(count(node)?),
+            "nice" => limits.nice = Some(amount::nice(scalar(node, "`nice`")?).map_err(at(node))?),
+            _ => return Err(unknown(key, *place, "memory, cpu, pids, open_files, nice")),
+        }
+    }
+    Ok(limits)
+}
+
+fn at(node: &Node) -> impl FnOnce(String) -> ManifestProblem {
+    let place = node.place;
+    move |reason| wrong(place, reason)
 }
 
 fn command(node: &Node, what: &str) -> Found<CommandLine> {
@@ -188,6 +231,19 @@ fn restart(node: &Node) -> Found<Restart> {
         "never" => Ok(Restart::Never),
         other => Err(wrong(node.place, format!("{other:?} is unknown; known: always, on-failure, never"))),
     }
+}
+
+fn stop_signal(node: &Node) -> Found<StopSignal> {
+    let name = scalar(node, "`stop_signal`")?;
+    StopSignal::ALL.into_iter().find(|signal| signal_name(signal.number()) == name).ok_or_else(|| {
+        let known = StopSignal::ALL.map(|signal| signal_name(signal.number())).join(", ");
+        wrong(node.place, format!("{name:?} is unknown; known: {known}"))
+    })
+}
+
+fn after(node: &Node) -> Found<BTreeSet<ProcessName>> {
+    let name = |node: &Node| parse(scalar(node, "the name of a process type")?, node.place);
+    list(node, "`after`")?.iter().map(name).collect()
 }
 
 fn milliseconds(node: &Node) -> Found<u64> {

@@ -1,5 +1,6 @@
 //! The process that is held in a slot, with its session and its pipes, from its start until nothing of it is left.
 
+use super::groups::Groups;
 use super::launch::{self, Handed};
 use super::lines::{Company, Lines};
 use super::orphans;
@@ -56,6 +57,7 @@ pub struct Child {
     kill_at: Option<Instant>,
     /// What outlived the main process and was told to end.
     warned: Vec<Pid>,
+    groups: Groups,
 }
 
 /// Whether the same start may work later.
@@ -80,7 +82,8 @@ impl Child {
             let _ = rustix::pipe::fcntl_setpipe_size(pipe, PIPE_BYTES);
         }
         let handed = Handed { input, output: output.as_fd(), errors: errors.as_fd(), sockets };
-        let launched = launch::launch(order, &handed, None)?;
+        let groups = Groups::new(&order.groups);
+        let launched = launch::launch(order, &handed, &groups)?;
         Ok(Self {
             pid: launched.pid,
             exit: launched.exit,
@@ -92,6 +95,7 @@ impl Child {
             killed_at: None,
             kill_at: None,
             warned: Vec::new(),
+            groups,
         })
     }
 
@@ -99,6 +103,7 @@ impl Child {
     pub fn abandon(self) {
         // The group is its own from before it began to run, and it is not reaped.
         let _ = kill_process_group(self.pid, Signal::KILL);
+        self.groups.kill();
         while let Err(Errno::INTR) = rustix::process::waitpid(Some(self.pid), WaitOptions::empty()) {}
     }
 
@@ -127,13 +132,13 @@ impl Child {
 
     /// Signals the whole group; what left the group too when it is a kill. What is told to terminate and has not within
     /// its grace is killed.
-    pub fn signal(&mut self, told: Told, grace: Option<Duration>) {
+    pub fn signal(&mut self, told: Told, grace: Option<Duration>, signal: Signal) {
         self.told = self.told.max(told);
         match told {
             Told::Nothing => {}
             Told::Terminate => {
                 self.kill_at = self.kill_at.or_else(|| Instant::now().checked_add(grace?));
-                self.signal_group(Signal::TERM);
+                self.signal_group(signal);
             }
             Told::Kill => self.kill(),
         }
@@ -147,6 +152,7 @@ impl Child {
     fn kill(&mut self) {
         self.kill_at = None;
         self.signal_group(Signal::KILL);
+        self.groups.kill();
         self.killed_at.get_or_insert_with(Instant::now);
     }
 
@@ -190,7 +196,7 @@ impl Child {
     /// Kills what has had its time.
     pub fn keep_time(&mut self) {
         if self.kill_at.is_some_and(|at| at <= Instant::now()) {
-            self.signal(Told::Kill, None);
+            self.signal(Told::Kill, None, Signal::KILL);
         }
     }
 
@@ -200,9 +206,10 @@ impl Child {
         let Some((end, _)) = self.end else {
             return Progress::Lives;
         };
-        let is_empty = left.is_empty() && test_kill_process_group(self.pid).is_err();
+        let members = self.groups.members();
+        let is_empty = left.is_empty() && members.is_empty() && test_kill_process_group(self.pid).is_err();
         if !is_empty {
-            self.end_rest(left);
+            self.end_rest(left, &members);
         }
         if is_empty && (self.pipes.iter().all(Option::is_none) || self.is_too_late()) {
             return Progress::Ended(end, self.told);
@@ -210,20 +217,34 @@ impl Child {
         Progress::Lives
     }
 
-    fn end_rest(&mut self, left: &[Pid]) {
-        match self.told {
-            // Those that left the group have not heard of the end yet.
-            Told::Terminate => {
-                self.warned.retain(|pid| left.contains(pid));
-                let fresh: Vec<Pid> = left.iter().filter(|pid| !self.warned.contains(pid)).copied().collect();
-                orphans::signal(&fresh, Signal::TERM);
-                self.warned.extend(fresh);
-            }
-            Told::Nothing | Told::Kill => {
-                self.kill();
-                orphans::signal(left, Signal::KILL);
-            }
+    fn end_rest(&mut self, left: &[Pid], members: &[Pid]) {
+        if self.told != Told::Terminate {
+            self.kill();
+            return orphans::signal(left, Signal::KILL);
         }
+        // Those that left the group have not heard of the end yet; each is told once.
+        self.warned.retain(|pid| left.contains(pid) || members.contains(pid));
+        let is_fresh = |pid: &&Pid| !self.warned.contains(pid);
+        let orphans: Vec<Pid> = left.iter().filter(is_fresh).copied().collect();
+        let is_other = |pid: &&Pid| !left.contains(pid) && !self.warned.contains(pid);
+        let others: Vec<Pid> = members.iter().filter(is_other).copied().collect();
+        orphans::signal(&orphans, Signal::TERM);
+        if !others.is_empty() {
+            self.groups.signal(&others, Signal::TERM);
+        }
+        self.warned.extend(orphans.into_iter().chain(others));
+    }
+
+    /// Lets its control groups go; says whether something of it was killed because its memory was used up.
+    pub fn leave_groups(&self) -> bool {
+        let ran_out = self.groups.ran_out_of_memory();
+        self.groups.remove();
+        ran_out
+    }
+
+    /// Who is in the control group of the slot, if it has one.
+    pub fn members(&self) -> Vec<Pid> {
+        self.groups.members()
     }
 
     /// Nothing of the instance lives, and yet a pipe is open: a stranger holds it, who is given a moment.

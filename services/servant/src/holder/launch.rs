@@ -1,7 +1,8 @@
 //! What a program needs to be started, made ready before the fork: between fork and exec no memory may be taken.
 
+use super::groups::Groups;
 use super::raw::{self, Launched};
-use super::words::StartOrder;
+use super::words::{Confinement, StartOrder};
 use libc::c_char;
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::ffi::{CString, NulError};
@@ -32,8 +33,10 @@ pub struct Prepared {
     pub executables: Vec<Executable>,
     pub environment: Vec<*const c_char>,
     pub listen_pid: ListenPid,
-    /// The cgroup to be born in.
+    /// The control group to be born in, and the lists of others to get into.
     pub cgroup: Option<OwnedFd>,
+    pub joined: Vec<OwnedFd>,
+    pub confinement: Confinement,
     _texts: Vec<CString>,
 }
 
@@ -92,8 +95,8 @@ enum Wanted {
 ///
 /// # Errors
 /// When it cannot be started: an order that holds a zero byte, no such program, no more processes.
-pub fn launch(order: &StartOrder, handed: &Handed<'_>, cgroup: Option<OwnedFd>) -> io::Result<Launched> {
-    let mut prepared = Prepared::new(order, handed, cgroup).map_err(io::Error::other)?;
+pub fn launch(order: &StartOrder, handed: &Handed<'_>, groups: &Groups) -> io::Result<Launched> {
+    let mut prepared = Prepared::new(order, handed, groups)?;
     let (outcome, report) = pipe_with(PipeFlags::CLOEXEC)?;
     raw::launch(&mut prepared, File::from(report), &mut File::from(outcome))
 }
@@ -106,7 +109,9 @@ pub fn failure(outcome: &mut File) -> io::Result<Option<io::Error>> {
 }
 
 impl Prepared {
-    fn new(order: &StartOrder, handed: &Handed<'_>, cgroup: Option<OwnedFd>) -> Result<Self, NulError> {
+    fn new(order: &StartOrder, handed: &Handed<'_>, groups: &Groups) -> io::Result<Self> {
+        let (cgroup, joined) = groups.open()?;
+        let confinement = order.confinement.clone();
         let mut texts = Vec::new();
         let arguments: Vec<CString> =
             order.arguments.iter().map(|one| text(one)).collect::<Result<_, _>>()?;
@@ -127,7 +132,17 @@ impl Prepared {
         let sockets = handed.sockets.iter().map(|(_, socket)| *socket);
         let descriptors = first.into_iter().chain(sockets).map(|fd| fd.as_raw_fd()).collect();
         let directory = CString::new(order.directory.as_os_str().as_encoded_bytes())?;
-        Ok(Self { descriptors, directory, executables, environment, listen_pid, cgroup, _texts: texts })
+        Ok(Self {
+            descriptors,
+            directory,
+            executables,
+            environment,
+            listen_pid,
+            cgroup,
+            joined,
+            confinement,
+            _texts: texts,
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 #![allow(unsafe_code, reason = "fork, and what happens between fork and exec, has no safe form")]
 
 use super::launch::{Executable, Prepared};
+use super::words::Confinement;
 use libc::{c_char, c_int};
 use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open, waitpid};
 use std::fs::File;
@@ -202,8 +203,40 @@ unsafe fn arrange(prepared: &mut Prepared) -> Result<(), c_int> {
             check(libc::dup2(*descriptor, number))?;
         }
         prepared.listen_pid.write(libc::getpid());
-        check(libc::chdir(prepared.directory.as_ptr()))
+        for group in &prepared.joined {
+            check_written(libc::write(group.as_raw_fd(), c"0".as_ptr().cast(), 1))?;
+        }
+        // Before the user is changed: the way there may be open to the servant alone.
+        check(libc::chdir(prepared.directory.as_ptr()))?;
+        confine(&prepared.confinement)
     }
+}
+
+unsafe fn confine(confinement: &Confinement) -> Result<(), c_int> {
+    // SAFETY: see `become_program`.
+    unsafe {
+        if let Some(most) = confinement.open_files {
+            let limit = libc::rlimit { rlim_cur: most, rlim_max: most };
+            check(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit))?;
+        }
+        if let Some(most) = confinement.data_bytes {
+            let limit = libc::rlimit { rlim_cur: most, rlim_max: most };
+            check(libc::setrlimit(libc::RLIMIT_DATA, &raw const limit))?;
+        }
+        if let Some(nice) = confinement.nice {
+            check(libc::setpriority(libc::PRIO_PROCESS, 0, nice.into()))?;
+        }
+        let Some(user) = &confinement.user else {
+            return Ok(());
+        };
+        check(libc::setgroups(user.groups.len(), user.groups.as_ptr()))?;
+        check(libc::setresgid(user.gid, user.gid, user.gid))?;
+        check(libc::setresuid(user.uid, user.uid, user.uid))
+    }
+}
+
+fn check_written(count: isize) -> Result<(), c_int> {
+    if count < 0 { Err(errno()) } else { Ok(()) }
 }
 
 /// Tries each place of the program; returns why none could be run.

@@ -51,6 +51,7 @@ pub struct Ended {
     pub code: Option<i32>,
     pub signal: Option<i32>,
     pub told: Told,
+    pub out_of_memory: bool,
 }
 
 /// The writing end, in the holder.
@@ -115,6 +116,7 @@ impl Runs {
             at: end.at,
             uptime_ms: end.at.since(run.at),
             told: end.told,
+            out_of_memory: end.out_of_memory,
         };
         self.append(&exit)?;
         self.state.end(exit.clone());
@@ -179,7 +181,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut runs = Runs::open(folder.path()).unwrap();
         let first = runs.record_start(0, std::process::id()).unwrap();
-        let end = Ended { at: Timestamp(9), code: Some(3), signal: None, told: Told::Terminate };
+        let end = Ended {
+            at: Timestamp(9),
+            code: Some(3),
+            signal: None,
+            told: Told::Terminate,
+            out_of_memory: false,
+        };
         runs.record_exit(0, end).unwrap();
         runs.sync().unwrap();
         runs.file.write_all(b"{\"run\":2,\"pi").unwrap();
@@ -209,7 +217,8 @@ mod tests {
     fn a_file_that_became_long_is_written_anew_with_the_last_runs() {
         let folder = tempfile::tempdir().unwrap();
         let mut runs = Runs::open(folder.path()).unwrap();
-        let end = Ended { at: Timestamp(9), code: None, signal: Some(9), told: Told::Nothing };
+        let end =
+            Ended { at: Timestamp(9), code: None, signal: Some(9), told: Told::Nothing, out_of_memory: true };
         for _ in 0..400 {
             runs.record_start(0, 1).unwrap();
             runs.record_exit(0, end).unwrap();

@@ -43,6 +43,48 @@ pub struct StartOrder {
     /// keeps it until a start names it no more.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sockets: Vec<SocketOrder>,
+    /// Control groups that it runs in, made already; the first holds all of it together.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<GroupOrder>,
+    /// What each process may, beside that.
+    #[serde(default, skip_serializing_if = "Confinement::is_none")]
+    pub confinement: Confinement,
+}
+
+/// A control group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupOrder {
+    pub path: PathBuf,
+    /// Of version 2: a process can be born in it.
+    pub is_unified: bool,
+}
+
+/// What each process of a slot may.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confinement {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_files: Option<u64>,
+    /// Its own memory, where no control group can limit that of all together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_bytes: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nice: Option<i8>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<UserOrder>,
+}
+
+impl Confinement {
+    fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// As whom a process runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserOrder {
+    pub uid: u32,
+    pub gid: u32,
+    pub groups: Vec<u32>,
 }
 
 /// A socket to listen on.
@@ -70,6 +112,9 @@ pub struct SignalOrder {
     /// How long after it was told to end the holder kills it by itself: the Servant may be gone by then.
     #[serde(default)]
     pub grace_ms: Option<u64>,
+    /// What tells it to end, if not SIGTERM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
 }
 
 /// How an instance was told to end.
@@ -78,7 +123,7 @@ pub struct SignalOrder {
 pub enum Told {
     /// It was not: it ended by itself.
     Nothing,
-    /// SIGTERM: what it leaves behind may end in its own time.
+    /// By SIGTERM, or what its manifest names: what it leaves behind may end in its own time.
     Terminate,
     /// SIGKILL.
     Kill,
@@ -228,6 +273,13 @@ pub struct Exit {
     pub uptime_ms: u64,
     #[serde(flatten)]
     pub told: Told,
+    /// Something of it was killed because its memory was used up.
+    #[serde(default, skip_serializing_if = "is_not")]
+    pub out_of_memory: bool,
+}
+
+fn is_not(so: &bool) -> bool {
+    !so
 }
 
 fn is_first(slot: &Slot) -> bool {
@@ -245,7 +297,7 @@ mod tests {
         assert_eq!((start.slot, start.sockets.len(), start.arguments[0].as_str()), (0, 0, "a"));
         let signal: Order =
             serde_json::from_str(r#"{"order":"signal","told":"terminate","grace_ms":7}"#).unwrap();
-        let expected = SignalOrder { slot: 0, told: Told::Terminate, grace_ms: Some(7) };
+        let expected = SignalOrder { slot: 0, told: Told::Terminate, grace_ms: Some(7), signal: None };
         assert_eq!(signal, Order::Signal(expected));
         let state =
             r#"{"said":"state","run":{"run":3,"pid":9,"start_ticks":5,"boot":"b","at":1},"exit":null}"#;
@@ -271,7 +323,8 @@ mod tests {
             let (slot, pid, at) = ((number % 2) as Slot, 1, Timestamp(1));
             state.begin(Run { slot, run: number, pid, start_ticks: 1, boot: String::new(), at });
             let (code, signal, uptime_ms, told) = (Some(0), None, 0, Told::Nothing);
-            state.end(Exit { slot, run: number, pid, code, signal, at, uptime_ms, told });
+            let out_of_memory = false;
+            state.end(Exit { slot, run: number, pid, code, signal, at, uptime_ms, told, out_of_memory });
         }
         assert_eq!((state.last_run(), state.open().len()), (40, 0));
         let past: Vec<u64> = state.past.iter().map(|exit| exit.run).collect();

@@ -1,6 +1,6 @@
 //! The connection to one holder: orders there, words back, and the truth about its end.
 
-use super::{Heard, HeardWhat, InstanceFolder, unheld};
+use super::{Heard, HeardWhat, Host, InstanceFolder, unheld};
 use crate::holder::words::{Order, Said, State};
 use crate::holder::{LOCK, SOCKET};
 use std::fs::{File, TryLockError};
@@ -83,7 +83,7 @@ async fn first_word(stream: &mut UnixStream) -> io::Result<State> {
 /// Carries orders and words until the holder is gone. Without a stream, a holder that is there is connected to first.
 pub async fn run(
     folder: InstanceFolder,
-    boot: String,
+    host: Host,
     mut stream: Option<UnixStream>,
     mut orders: mpsc::Receiver<Order>,
     heard: mpsc::Sender<Heard>,
@@ -102,7 +102,7 @@ pub async fn run(
                     stream = Some(again);
                     continue;
                 }
-                None => lost(&folder, &boot, &heard).await,
+                None => lost(&folder, &host, &heard).await,
             },
         };
         tell(&folder, &heard, what).await;
@@ -111,10 +111,10 @@ pub async fn run(
 }
 
 /// Until nothing of the instance is left: before that, it must not be started anew.
-async fn lost(folder: &InstanceFolder, boot: &str, heard: &mpsc::Sender<Heard>) -> HeardWhat {
+async fn lost(folder: &InstanceFolder, host: &Host, heard: &mpsc::Sender<Heard>) -> HeardWhat {
     let mut wait = TRY_AGAIN;
     loop {
-        match unheld(folder, boot).await {
+        match unheld(folder, host).await {
             Ok(state) => {
                 let others = state.others.into_iter().filter_map(|slot| slot.exit);
                 return HeardWhat::Lost(state.exit.into_iter().chain(others).collect());

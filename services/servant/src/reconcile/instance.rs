@@ -1,6 +1,6 @@
 //! The life of one instance. Each method takes what happened and leaves the next phase and the actions.
 
-use super::crashes::{CRASH_WINDOW_MS, CRASHES, Consequence, Crashes};
+use super::crashes::{CRASH_WINDOW_MS, CRASHES, Chance, Consequence, Crashes};
 use super::health::{Due, Finding, Health};
 use super::input::{Action, Adopted, Moment, Reported, StartTrouble};
 use super::{Settings, stopped};
@@ -25,6 +25,7 @@ pub struct Instance {
     /// Counts starts, so that a late health answer is told from a current one.
     run: u64,
     crashes: Crashes,
+    chance: Chance,
 }
 
 /// What shall become of it.
@@ -55,9 +56,23 @@ enum Phase {
     /// A stranger has its port: it waits for others, and tries again then.
     PortTaken(Moment),
     /// Given up, or ended for good.
-    Resting,
+    Resting(Rest),
     /// Nothing runs; its holder is let go.
     Leaving,
+}
+
+/// Why nothing runs, and nothing will.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    /// It has done what it was for.
+    Done,
+    GivenUp,
+}
+
+impl Rest {
+    fn after(exit: &Exit) -> Self {
+        if exit.code == Some(0) { Self::Done } else { Self::GivenUp }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -73,8 +88,10 @@ enum Then {
 }
 
 impl Instance {
-    pub fn new(spec: Spec) -> Self {
-        Self { spec, wish: Wish::Run, phase: Phase::Waiting, run: 0, crashes: Crashes::default() }
+    pub fn new(spec: Spec, seed: u64) -> Self {
+        let chance = Chance(if seed == 0 { 0 } else { seed ^ spec.instance.0.as_u64_pair().1 });
+        let crashes = Crashes::default();
+        Self { spec, wish: Wish::Run, phase: Phase::Waiting, run: 0, crashes, chance }
     }
 
     pub fn adopt(
@@ -87,7 +104,7 @@ impl Instance {
     ) {
         self.crashes.is_looping = looping;
         for exit in missed {
-            let consequence = self.crashes.add(now, 0);
+            let consequence = self.crashes.add(now, 0, self.chance);
             // Its successor was started by the Servant of before.
             actions.push(self.report_exit(exit, Some(0)));
             self.report_loop(consequence, actions);
@@ -111,12 +128,27 @@ impl Instance {
         match reported {
             Reported::No => self.crashed(now, exit, 0, actions),
             Reported::Yes if self.restarts_after(exit) => {}
-            Reported::Yes => self.phase = Phase::Resting,
+            Reported::Yes => self.phase = Phase::Resting(Rest::after(exit)),
         }
     }
 
     pub fn is_waiting(&self) -> bool {
         matches!(self.phase, Phase::Waiting)
+    }
+
+    /// Whether those that start after it must wait: it shall run and is not healthy, nor has it done what it was for.
+    pub fn holds_back(&self) -> bool {
+        let is_fine = match &self.phase {
+            Phase::Running(health) => health.healthy_since.is_some(),
+            Phase::Resting(rest) => *rest == Rest::Done,
+            Phase::Waiting
+            | Phase::Starting { .. }
+            | Phase::Ending { .. }
+            | Phase::Backoff(_)
+            | Phase::PortTaken(_)
+            | Phase::Leaving => false,
+        };
+        self.wish == Wish::Run && !is_fine
     }
 
     pub fn is_leaving(&self) -> bool {
@@ -126,7 +158,7 @@ impl Instance {
     pub fn is_quiet(&self) -> bool {
         match self.phase {
             Phase::Starting { .. } | Phase::Running(_) | Phase::Ending { .. } | Phase::Leaving => false,
-            Phase::Waiting | Phase::Backoff(_) | Phase::PortTaken(_) | Phase::Resting => true,
+            Phase::Waiting | Phase::Backoff(_) | Phase::PortTaken(_) | Phase::Resting(_) => true,
         }
     }
 
@@ -142,7 +174,7 @@ impl Instance {
             }
             Phase::Ending { kill_at, .. } => Some(*kill_at),
             Phase::Backoff(at) | Phase::PortTaken(at) => Some(*at),
-            Phase::Waiting | Phase::Starting { .. } | Phase::Resting | Phase::Leaving => None,
+            Phase::Waiting | Phase::Starting { .. } | Phase::Resting(_) | Phase::Leaving => None,
         }
     }
 
@@ -155,7 +187,7 @@ impl Instance {
 
     pub fn give_up(&mut self, stage: Stage, reason: String, actions: &mut Vec<Action>) {
         if self.is_waiting() {
-            self.phase = Phase::Resting;
+            self.phase = Phase::Resting(Rest::GivenUp);
             self.report(Failed { instance: self.spec.instance, stage, reason }, actions);
         }
     }
@@ -169,7 +201,7 @@ impl Instance {
             | Phase::Running(_)
             | Phase::Ending { .. }
             | Phase::PortTaken(_)
-            | Phase::Resting
+            | Phase::Resting(_)
             | Phase::Leaving => return,
         };
         self.report(Started { instance: self.spec.instance, pid }, actions);
@@ -213,7 +245,7 @@ impl Instance {
             StartTrouble::ReleaseGone => self.phase = Phase::Waiting,
             StartTrouble::Passing(_) => self.phase = Phase::Backoff(now + START_RETRY_MS),
             StartTrouble::Hopeless(reason) => {
-                self.phase = Phase::Resting;
+                self.phase = Phase::Resting(Rest::GivenUp);
                 self.report(Failed { instance, stage: Stage::Start, reason }, actions);
             }
         }
@@ -229,7 +261,7 @@ impl Instance {
             | Phase::Starting { .. }
             | Phase::Backoff(_)
             | Phase::PortTaken(_)
-            | Phase::Resting
+            | Phase::Resting(_)
             | Phase::Leaving => return,
         };
         self.crashed(now, exit, healthy_ms, actions);
@@ -246,7 +278,7 @@ impl Instance {
             }
             Then::Again => self.phase = Phase::Waiting,
             Then::Crash { healthy_ms } => {
-                let consequence = self.crashes.add(now, healthy_ms);
+                let consequence = self.crashes.add(now, healthy_ms, self.chance);
                 self.report_loop(consequence, actions);
                 self.wait(now, consequence.wait_ms);
             }
@@ -255,16 +287,17 @@ impl Instance {
 
     fn crashed(&mut self, now: Moment, exit: &Exit, healthy_ms: u64, actions: &mut Vec<Action>) {
         if !self.restarts_after(exit) {
-            self.phase = Phase::Resting;
+            self.phase = Phase::Resting(Rest::after(exit));
             return actions.push(self.report_exit(exit, None));
         }
-        let consequence = self.crashes.add(now, healthy_ms);
+        let consequence = self.crashes.add(now, healthy_ms, self.chance);
         actions.push(self.report_exit(exit, Some(consequence.wait_ms)));
         self.report_loop(consequence, actions);
         self.wait(now, consequence.wait_ms);
     }
 
     fn report_exit(&self, exit: &Exit, restart_in_ms: Option<u64>) -> Action {
+        let limit = self.spec.how.supervision.limits.memory_bytes;
         let news = Exited {
             instance: self.spec.instance,
             pid: exit.pid,
@@ -272,6 +305,7 @@ impl Instance {
             signal: exit.signal,
             uptime_ms: exit.uptime_ms,
             restart_in_ms,
+            out_of_memory: limit.filter(|_| exit.out_of_memory),
         };
         Action::ReportExit { news, run: exit.run }
     }
@@ -345,7 +379,7 @@ impl Instance {
                     self.phase = Phase::Waiting;
                 }
             }
-            Phase::Waiting | Phase::Starting { .. } | Phase::Resting | Phase::Leaving => {}
+            Phase::Waiting | Phase::Starting { .. } | Phase::Resting(_) | Phase::Leaving => {}
         }
     }
 
@@ -374,7 +408,7 @@ impl Instance {
         }
         match self.phase {
             Phase::Running(_) => self.stop(now, Then::Again, actions),
-            Phase::Backoff(_) | Phase::PortTaken(_) | Phase::Resting => self.phase = Phase::Waiting,
+            Phase::Backoff(_) | Phase::PortTaken(_) | Phase::Resting(_) => self.phase = Phase::Waiting,
             Phase::Starting { .. } => self.phase = Phase::Starting { is_outdated: true },
             Phase::Waiting | Phase::Ending { .. } | Phase::Leaving => {}
         }
@@ -389,7 +423,9 @@ impl Instance {
             // It was wanted again before its holder was gone, and now it is not.
             Phase::Leaving if was_wanted => actions.push(stopped(self.spec.instance)),
             Phase::Ending { then, .. } => *then = Then::Leave,
-            Phase::Waiting | Phase::Backoff(_) | Phase::PortTaken(_) | Phase::Resting => self.leave(actions),
+            Phase::Waiting | Phase::Backoff(_) | Phase::PortTaken(_) | Phase::Resting(_) => {
+                self.leave(actions)
+            }
             // A start that is under way is answered first.
             Phase::Starting { .. } | Phase::Leaving => {}
         }
@@ -404,7 +440,7 @@ impl Instance {
         match &mut self.phase {
             Phase::Running(_) => self.stop(now, Then::Pause, actions),
             Phase::Ending { then, .. } if !was_retired => *then = Then::Pause,
-            Phase::Waiting | Phase::Backoff(_) | Phase::PortTaken(_) | Phase::Resting => {
+            Phase::Waiting | Phase::Backoff(_) | Phase::PortTaken(_) | Phase::Resting(_) => {
                 self.phase = Phase::Leaving;
                 actions.push(Action::Dismiss(self.spec.instance));
             }

@@ -4,7 +4,7 @@ use super::input::{Action, Input, Moment, StartTrouble};
 use super::{Reconciler, Settings};
 use crate::holder::words::{Exit, Told};
 use crate::spec::{ReleaseKey, Spec};
-use events::manifest::{CommandLine, Restart};
+use events::manifest::{CommandLine, Restart, Supervision};
 use events::report::{InstanceNews, Stage};
 use events::view::AssignedProcess;
 use events::{AppName, Digest, InstanceId, Timestamp};
@@ -36,13 +36,14 @@ pub(super) fn spec(number: u8, port: u16, restart: Restart) -> Spec {
             restart,
             stop_grace_ms: 1000,
             errors: None,
+            supervision: Supervision::default(),
         },
     }
 }
 
 pub(super) fn exit(pid: u32, code: Option<i32>, told: Told) -> Exit {
     let signal = code.is_none().then_some(9);
-    Exit { slot: 0, run: 1, pid, code, signal, at: Timestamp(0), uptime_ms: 5, told }
+    Exit { slot: 0, run: 1, pid, code, signal, at: Timestamp(0), uptime_ms: 5, told, out_of_memory: false }
 }
 
 /// What the world may do next.
@@ -89,7 +90,7 @@ struct World {
 impl World {
     fn new() -> Self {
         Self {
-            reconciler: Reconciler::new(Settings { steady_ms: 30_000 }),
+            reconciler: Reconciler::new(Settings { steady_ms: 30_000, seed: 0 }),
             now: 0,
             asked: Vec::new(),
             running: BTreeMap::new(),

@@ -147,7 +147,7 @@ fn shown(action: &Action) -> String {
 
 /// The story as it goes: its own inputs and comments, with the actions that follow.
 fn retold(story: &str) -> String {
-    let reconciler = Reconciler::new(Settings { steady_ms: 3000 });
+    let reconciler = Reconciler::new(Settings { steady_ms: 3000, seed: 0 });
     let mut teller = Teller { reconciler, restart: Restart::Always };
     let mut out = String::new();
     for line in story.lines().filter(|line| !line.starts_with(' ')) {

@@ -1,6 +1,7 @@
 //! What runs beside the shell: beats, and what the servant says of itself.
 
 use super::Exec;
+use crate::keeper::Host;
 use crate::reports::{Reports, Sender};
 use crate::{capability, host};
 use bus::Bus;
@@ -34,10 +35,12 @@ pub async fn beat(bus: Bus, sender: Sender) {
 pub struct Registration {
     facts: RegisterServant,
     exec: Exec,
+    /// What the host can limit.
+    limits: BTreeMap<String, String>,
 }
 
 impl Registration {
-    pub fn new(sender: &Sender, ports: PortRange, labels: Labels, exec: Exec, boot: &str) -> Self {
+    pub fn new(sender: &Sender, ports: PortRange, labels: Labels, exec: Exec, host: &Host) -> Self {
         let facts = RegisterServant {
             servant: sender.servant,
             name: sender.name.clone(),
@@ -45,10 +48,10 @@ impl Registration {
             ports,
             cpus: host::cpus(),
             memory_bytes: host::memory_bytes(),
-            boot: boot.to_owned(),
+            boot: host.boot.clone(),
             labels,
         };
-        Self { facts, exec }
+        Self { facts, exec, limits: host.cgroups.capabilities() }
     }
 }
 
@@ -65,6 +68,7 @@ pub async fn register(registration: Registration, reports: Reports) {
                 Exec::On => drop(found.insert(EXEC_CAPABILITY.to_owned(), String::new())),
                 Exec::Off => {}
             }
+            found.extend(registration.limits.clone());
             if looked.is_none() || found != facts.capabilities {
                 tracing::info!(capabilities = ?found, "registering");
             }

@@ -19,8 +19,8 @@ impl Shell {
         let looks: Vec<_> = known
             .iter()
             .map(|(folder, _)| {
-                let (folder, boot) = (folder.clone(), self.preparer.boot.clone());
-                tokio::spawn(async move { keeper::look(&folder, &boot).await })
+                let (folder, host) = (folder.clone(), self.host.clone());
+                tokio::spawn(async move { keeper::look(&folder, &host).await })
             })
             .collect();
         let mut inputs = VecDeque::new();

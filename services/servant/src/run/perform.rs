@@ -2,19 +2,22 @@
 
 use super::shell::Shell;
 use crate::app_events::{SOCKET_VARIABLE, STREAM_VARIABLE};
-use crate::holder::words::{StartOrder, Told};
+use crate::holder::words::{Confinement, SignalOrder, StartOrder, Told};
 use crate::keeper::InstanceFolder;
-use crate::probe;
+use crate::probe::{self, Question};
 use crate::reconcile::{Action, Input, StartTrouble};
 use crate::release::build::base_environment;
 use crate::ship::{Shipper, Shipping};
 use crate::spec::{HealthTarget, Spec};
+use crate::users;
 use anyhow::Result;
 use bus::outbox::OutboxError;
+use events::manifest::{CommandLine, StopSignal, Supervision};
 use events::report::InstanceNews;
 use events::{InstanceId, News};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
+use std::time::Duration;
 
 impl Shell {
     /// Does all of them. What is known at once of their outcome goes to `inputs`, the rest comes by itself.
@@ -29,11 +32,7 @@ impl Shell {
             match deed {
                 Deed::Prepare(spec) => self.prepare(*spec, inputs),
                 Deed::Start(spec) => self.start(&spec, inputs),
-                Deed::Signal(instance, told) => {
-                    let row = self.memory.rows().get(&instance);
-                    let grace_ms = row.map(|row| row.spec.how.stop_grace_ms);
-                    self.keeper.signal(instance, 0, told, grace_ms);
-                }
+                Deed::Signal(instance, told) => self.signal(instance, told),
                 Deed::Check(instance, run, target) => self.check(instance, run, target),
                 Deed::Forget(instance) => self.forget(instance, inputs)?,
                 Deed::Dismiss(instance) => self.dismiss(instance, inputs),
@@ -76,6 +75,13 @@ impl Shell {
         Ok(self.memory.change(news.instance(), |row| row.remember(news, run))?)
     }
 
+    fn signal(&mut self, instance: InstanceId, told: Told) {
+        let how = self.memory.rows().get(&instance).map(|row| &row.spec.how);
+        let grace_ms = how.map(|how| how.stop_grace_ms);
+        let signal = how.and_then(|how| how.supervision.stop_signal).map(StopSignal::number);
+        self.keeper.signal(instance, SignalOrder { slot: 0, told, grace_ms, signal });
+    }
+
     fn prepare(&mut self, spec: Spec, inputs: &mut VecDeque<Input>) {
         let preparer = self.preparer.clone();
         if preparer.folder(&spec).is_ready(&preparer.boot) {
@@ -95,19 +101,36 @@ impl Shell {
                 Some(StartTrouble::PortTaken(port))
             }
             Err(error) => Some(StartTrouble::Hopeless(format!("its ports cannot be probed: {error}"))),
-            Ok(None) => self.order_start(spec).err().map(|error| StartTrouble::Passing(error.to_string())),
+            Ok(None) => self.order_start(spec).err(),
         };
         if let Some(trouble) = trouble {
             inputs.push_back(Input::StartFailed { instance, trouble });
         }
     }
 
-    fn order_start(&mut self, spec: &Spec) -> io::Result<()> {
+    fn order_start(&mut self, spec: &Spec) -> Result<(), StartTrouble> {
+        let passing = |error: io::Error| StartTrouble::Passing(error.to_string());
+        let hopeless = |error: &dyn std::error::Error| StartTrouble::Hopeless(error.to_string());
+        let supervision = &spec.how.supervision;
+        let groups = self.host.cgroups.make(spec.instance, 0, &supervision.limits);
+        let groups = groups.map_err(|error| hopeless(&error))?;
+        let confinement = self.confinement(supervision).map_err(|error| hopeless(&error))?;
         let folder = InstanceFolder::new(&self.instances, spec.instance);
-        folder.create(spec)?;
+        folder.create(spec).map_err(passing)?;
         self.ship(spec);
-        let tree = self.preparer.folder(spec).tree;
-        let mut environment = base_environment(&tree, &self.preparer.path);
+        let order = StartOrder {
+            arguments: spec.how.command.argv(),
+            environment: self.environment(spec),
+            directory: self.preparer.folder(spec).tree,
+            groups,
+            confinement,
+            ..StartOrder::default()
+        };
+        self.keeper.start(&folder, order).map_err(passing)
+    }
+
+    fn environment(&self, spec: &Spec) -> BTreeMap<String, String> {
+        let mut environment = base_environment(&self.preparer.folder(spec).tree, &self.preparer.path);
         environment.extend(spec.environment());
         environment.insert("KING_SERVANT".to_owned(), self.name.to_string());
         if let Some(paths) = self.hub.open(spec.instance) {
@@ -116,9 +139,18 @@ impl Shell {
                 sockets.map(|(variable, path)| (variable.to_owned(), path.to_string_lossy().into_owned())),
             );
         }
-        let arguments = spec.how.command.argv();
-        let order = StartOrder { arguments, environment, directory: tree, ..StartOrder::default() };
-        self.keeper.start(&folder, order)
+        environment
+    }
+
+    /// What each process may, where no control group says so for all together.
+    fn confinement(&self, supervision: &Supervision) -> io::Result<Confinement> {
+        let limits = &supervision.limits;
+        Ok(Confinement {
+            open_files: limits.open_files.map(u64::from),
+            data_bytes: limits.memory_bytes.filter(|_| !self.host.cgroups.limits_memory()),
+            nice: limits.nice,
+            user: supervision.user.as_deref().map(users::find).transpose()?,
+        })
     }
 
     /// Ships the output of an instance from now on.
@@ -135,14 +167,32 @@ impl Shell {
 
     fn check(&self, instance: InstanceId, run: u64, target: HealthTarget) {
         let answer = self.inputs.clone();
+        let asked = target.check.command.as_ref().map(|command| self.question(instance, command));
         tokio::spawn(async move {
-            let input = match probe::check(&target).await {
+            let outcome = match asked {
+                Some(Ok(question)) => question.ask(Duration::from_millis(target.check.timeout_ms)).await,
+                Some(Err(reason)) => Err(reason),
+                None => probe::check(&target).await,
+            };
+            let input = match outcome {
                 Ok(()) => Input::Passed { instance, run },
                 Err(reason) => Input::CheckFailed { instance, run, reason },
             };
             // The shell is gone when the servant ends.
             let _ = answer.send(input).await;
         });
+    }
+
+    /// A command that asks for health, run as the instance is.
+    fn question(&self, instance: InstanceId, command: &CommandLine) -> Result<Question, String> {
+        let row = self.memory.rows().get(&instance).ok_or("it is forgotten")?;
+        let user = row.spec.how.supervision.user.as_deref().map(users::find).transpose();
+        Ok(Question {
+            arguments: command.argv(),
+            environment: self.environment(&row.spec),
+            directory: self.preparer.folder(&row.spec).tree,
+            user: user.map_err(|error| error.to_string())?,
+        })
     }
 
     /// It was reported to be gone. From here only its output is still of interest.

@@ -4,8 +4,8 @@ use super::preparing::{Prepared, Preparing};
 use super::{AtEnd, Servant};
 use crate::app_events::Hub;
 use crate::disk::Removal;
-use crate::holder::words::{Exit, Said, StartFailure, State, Told};
-use crate::keeper::{Heard, HeardWhat, Keeper};
+use crate::holder::words::{Exit, Said, SignalOrder, StartFailure, State, Told};
+use crate::keeper::{Heard, HeardWhat, Host, Keeper};
 use crate::memory::{Memory, Standing};
 use crate::reconcile::{Input, Moment, Reconciler, Settings, StartTrouble};
 use crate::release::{self, Preparer, ReleaseFolder};
@@ -49,6 +49,7 @@ pub struct Shell {
     pub(super) telemetry: Telemetry,
     pub(super) hub: Hub,
     pub(super) instances: PathBuf,
+    pub(super) host: Host,
     at_end: AtEnd,
     reconciler: Reconciler,
     pub(super) keeper: Keeper,
@@ -79,7 +80,8 @@ impl Shell {
         let (inputs, waiting) = mpsc::channel(QUEUE);
         let (answers, prepared) = mpsc::channel(QUEUE);
         // Works also when the file of this program was replaced meanwhile.
-        let keeper = Keeper::new(PathBuf::from("/proc/self/exe"), instances.clone(), servant.boot, telling);
+        let keeper =
+            Keeper::new(PathBuf::from("/proc/self/exe"), instances.clone(), servant.host.clone(), telling);
         Self {
             folder: servant.folder,
             dock: Dock::new(servant.bus.clone(), servant.sender.domain, servant.reports.clone()),
@@ -92,8 +94,9 @@ impl Shell {
             telemetry: servant.telemetry,
             hub: servant.hub,
             instances,
+            host: servant.host,
             at_end: servant.at_end,
-            reconciler: Reconciler::new(Settings { steady_ms: servant.steady_ms }),
+            reconciler: Reconciler::new(Settings { steady_ms: servant.steady_ms, seed: seed() }),
             keeper,
             heard,
             inputs,
@@ -287,7 +290,10 @@ impl Shell {
         }
         let open = state.open();
         if !open.is_empty() {
-            open.iter().for_each(|run| self.keeper.signal(instance, run.slot, Told::Kill, None));
+            for run in open {
+                let order = SignalOrder { slot: run.slot, told: Told::Kill, grace_ms: None, signal: None };
+                self.keeper.signal(instance, order);
+            }
         } else {
             self.keeper.leave(instance);
         }
@@ -326,6 +332,7 @@ impl Shell {
             at: service::clock::now(),
             uptime_ms: 0,
             told: Told::Nothing,
+            out_of_memory: false,
         }
     }
 
@@ -337,6 +344,7 @@ impl Shell {
     pub(super) async fn gone(&mut self, instance: InstanceId) -> Result<()> {
         self.keeper.forget(instance);
         self.leaving.remove(&instance);
+        self.host.cgroups.remove(instance);
         self.step(Input::Gone(instance)).await?;
         if !self.is_ending && !self.reconciler.knows(instance) {
             self.memory.remove(instance)?;
@@ -412,4 +420,10 @@ impl Shell {
     fn now(&self) -> Moment {
         u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(Moment::MAX)
     }
+}
+
+/// What makes the waits of this servant differ from those of others.
+fn seed() -> u64 {
+    // The low half of a fresh id is random.
+    service::clock::fresh_id().as_u64_pair().1
 }

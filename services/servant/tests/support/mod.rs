@@ -246,6 +246,9 @@ impl Drop for Kingdom {
                 signal(pid, "KILL");
             }
         }
+        if let Some(facts) = self.heard().registration() {
+            servant::cgroup::Cgroups::probe(facts.servant).forget();
+        }
     }
 }
 
@@ -292,6 +295,7 @@ pub fn script(text: &str) -> AssignedProcess {
         restart: Restart::Always,
         stop_grace_ms: 5000,
         errors: None,
+        supervision: Default::default(),
     }
 }
 

@@ -133,6 +133,7 @@ impl World {
             stop_grace_ms: 1000,
             needs: BTreeMap::new(),
             errors: None,
+            supervision: Default::default(),
         };
         let manifest = Manifest {
             build: None,
@@ -165,8 +166,15 @@ impl World {
     }
 
     pub fn crash(&mut self, instance: InstanceId, servant: u128) -> EventNumber {
-        let exited =
-            Exited { instance, pid: 7, code: Some(1), signal: None, uptime_ms: 5000, restart_in_ms: Some(0) };
+        let exited = Exited {
+            instance,
+            pid: 7,
+            code: Some(1),
+            signal: None,
+            uptime_ms: 5000,
+            restart_in_ms: Some(0),
+            out_of_memory: None,
+        };
         self.report(servant, InstanceNews::from(exited))
     }
 

@@ -1,6 +1,7 @@
 //! Events about instances.
 
 use crate::kinds::noun;
+use crate::manifest::signal_name;
 use crate::report::Stage;
 use crate::subject::Output;
 use crate::{AppName, InstanceId, PortName, ProcessName, ServantId, Timestamp};
@@ -88,6 +89,27 @@ pub struct InstanceCrashed {
     pub exit: Exit,
     pub uptime_ms: u64,
     pub restart_in_ms: Option<u64>,
+    /// The limit of its memory, in bytes, where something of it was killed because it wanted more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub out_of_memory: Option<u64>,
+}
+
+impl InstanceCrashed {
+    /// What ended it, in words: `exit code 3`, `killed by SIGKILL`, `out of memory (limit 256 MB)`.
+    pub fn how(&self) -> String {
+        match self.out_of_memory {
+            Some(limit) => out_of_memory(limit),
+            None => self.exit.to_string(),
+        }
+    }
+}
+
+/// `out of memory (limit 256 MB)`: in the unit that gives a whole number.
+fn out_of_memory(limit: u64) -> String {
+    let units = [(30, "GB"), (20, "MB"), (10, "KB")];
+    let whole = units.into_iter().find(|(shift, _)| limit % (1 << shift) == 0 && limit > 0);
+    let (number, unit) = whole.map_or((limit, "bytes"), |(shift, unit)| (limit >> shift, unit));
+    format!("out of memory (limit {number} {unit})")
 }
 
 /// Its process ended with 0 and its restart policy leaves it so.
@@ -176,7 +198,7 @@ impl std::fmt::Display for Exit {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Code(code) => write!(formatter, "exit code {code}"),
-            Self::Signal(signal) => write!(formatter, "signal {signal}"),
+            Self::Signal(signal) => write!(formatter, "killed by {}", signal_name(*signal)),
         }
     }
 }

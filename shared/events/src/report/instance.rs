@@ -78,6 +78,9 @@ pub struct Exited {
     /// When it will be started again, in milliseconds from its end; none if its restart policy says to leave it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart_in_ms: Option<u64>,
+    /// The limit of its memory, in bytes, where something of it was killed because it wanted more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub out_of_memory: Option<u64>,
 }
 
 /// It crashed so often in a short time that it counts as a crash loop; said once until it is steady again.

@@ -212,6 +212,7 @@ fn instance_facts() -> Vec<InstanceEvent> {
             exit: Exit::Signal(9),
             uptime_ms: 812,
             restart_in_ms: Some(0),
+            out_of_memory: None,
         }
         .into(),
         InstanceFinished { instance, pid: 4711 }.into(),
@@ -363,6 +364,7 @@ pub fn news_of_every_kind() -> Vec<News> {
         signal: Some(9),
         uptime_ms: 812,
         restart_in_ms: Some(0),
+        out_of_memory: None,
     };
     vec![
         News::Servant(facts().into()),

@@ -23,7 +23,7 @@ pub(super) fn apply(state: &mut State, event: &Event, fact: &InstanceEvent) {
         InstanceEvent::Crashed(fact) => change(state, fact.instance, |instance| {
             instance.crashes += 1;
             instance.pid = None;
-            instance.enter(InstancePhase::Crashed, at, Some(fact.exit.to_string()));
+            instance.enter(InstancePhase::Crashed, at, Some(fact.how()));
         }),
         InstanceEvent::Finished(fact) => change(state, fact.instance, |instance| {
             instance.pid = None;

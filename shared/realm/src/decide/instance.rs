@@ -125,6 +125,7 @@ fn exited(id: InstanceId, news: &Exited) -> Hearing {
         exit,
         uptime_ms: news.uptime_ms,
         restart_in_ms: news.restart_in_ms,
+        out_of_memory: news.out_of_memory,
     })
     .into()
 }

@@ -151,7 +151,7 @@ impl Servant {
     fn boot(&mut self, net: &mut Net) {
         self.numbers.open(net, self.sender.servant.0, BEGINNING + net.ms());
         self.life = Some(Life {
-            reconciler: Reconciler::new(Settings { steady_ms: 3000 }),
+            reconciler: Reconciler::new(Settings { steady_ms: 3000, seed: 0 }),
             watch: Watch::open(net, self.node, &subject::assignment_key(self.sender.servant)),
             held: BTreeSet::new(),
             sending: None,

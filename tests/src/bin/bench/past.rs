@@ -83,6 +83,7 @@ fn life(id: u64) -> (Fact, Cause, String) {
             exit: Exit::Code(1),
             uptime_ms: id,
             restart_in_ms: Some(1000),
+            out_of_memory: None,
         }),
         1 => InstanceEvent::from(InstanceStarted { instance, pid }),
         2 => InstanceEvent::from(InstanceBecameHealthy { instance }),

@@ -101,6 +101,7 @@ impl Host {
             at: Timestamp(BEGINNING + net.ms()),
             uptime_ms: net.ms().saturating_sub(holder.began_ms),
             told: holder.told,
+            out_of_memory: false,
         };
         holder.state.end(exit.clone());
         Some(exit)
