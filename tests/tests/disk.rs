@@ -100,7 +100,7 @@ async fn a_disk_that_fills_loses_what_nobody_uses_and_then_takes_nothing_new() {
     flags.extend(["--disk-high", "60", "--disk-critical", "80"].map(OsString::from));
     let mut small = kingdom.service_process("small", "servant", &data, flags);
     small.start();
-    servant(&kingdom, "the disk is known", |small| small["disk"]["level"] == "normal").await;
+    servant(&kingdom, "it has joined", |small| small["lost"] == false).await;
 
     let repository = kingdom.deploy("big", &[("king.yaml", APP)], 1).await;
     for version in ["1.0.1", "1.0.2"] {

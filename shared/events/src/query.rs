@@ -326,7 +326,7 @@ pub struct ServantItem {
     pub memory_bytes: u64,
     #[serde(default)]
     pub labels: Labels,
-    /// How full its disk is; none before it has said so.
+    /// How full its disk is; none while it never was.
     #[serde(default)]
     pub disk: Option<Disk>,
 }

@@ -111,7 +111,7 @@ fn returned(state: &State, report: &Report, id: ServantId) -> Hearing {
     }
 }
 
-/// Only another level is news: how much is free changes all the time.
+/// Only another level is news: how much is free changes all the time. A servant begins with room.
 fn measure_disk(state: &State, report: &Report, news: &MeasureDisk) -> Result<Hearing, Refusal> {
     let disk = news.disk;
     if disk.used_percent > 100 {
@@ -120,7 +120,7 @@ fn measure_disk(state: &State, report: &Report, news: &MeasureDisk) -> Result<He
     }
     let servant = speaker(report, news.servant)?;
     Ok(match state.servants.get(&servant) {
-        Some(known) if known.disk.is_none_or(|before| before.level != disk.level) => {
+        Some(known) if known.disk.map(|before| before.level).unwrap_or_default() != disk.level => {
             fact(ServantDiskChanged { servant, name: known.facts.name.clone(), disk }).into()
         }
         Some(_) | None => Hearing::Redundant,

@@ -23,7 +23,7 @@ pub struct Servant {
     pub taken: BTreeSet<u16>,
     /// Where the search for a free port goes on, so that a port just freed is not given out again at once.
     pub next_port: u16,
-    /// How full its disk is, once it has said so.
+    /// How full its disk is, once it was too full.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk: Option<Disk>,
 }
