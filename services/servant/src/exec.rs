@@ -85,10 +85,14 @@ impl Executor {
 
     /// What was under way when the Servant died is ended, if anything of it is left, and told to be lost.
     async fn find(&mut self) {
-        let records = self.host.records.all().unwrap_or_else(|error| {
-            tracing::error!(%error, "the records of runs cannot be read; none is begun that may have been before");
-            BTreeMap::new()
-        });
+        let records = loop {
+            match self.host.records.all() {
+                Ok(records) => break records,
+                // Nothing is begun that may have been before.
+                Err(error) => tracing::error!(%error, "the records of runs cannot be read; trying again"),
+            }
+            tokio::time::sleep(RECORD_AGAIN).await;
+        };
         for (exec, record) in records {
             if record == Record::Begun {
                 sweep(exec).await;
