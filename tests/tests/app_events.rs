@@ -80,7 +80,8 @@ async fn apps_tell_in_every_documented_way() {
     has_order(&kingdom, "rust").await;
 
     for filter in [["--app", "node"], ["--servant", "s1"]] {
-        let arguments = [&["event", "ls", "--noun", "app", "-o", "json"], &filter[..]].concat();
+        let arguments =
+            [&["event", "ls", "--noun", "app", "--limit", "1000", "-o", "json"], &filter[..]].concat();
         let listed = kingdom.kingctl(&arguments).await.success();
         let mut events = listed.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
         let is_order =
@@ -197,7 +198,15 @@ async fn a_crash_is_in_the_log_within_tens_of_milliseconds() {
             }
         }
     }
+    let mut commands = Vec::new();
+    for number in 0..CRASHES {
+        let began = std::time::Instant::now();
+        kingdom.client.accepted("config.set", json!({ "values": { "NUMBER": number.to_string() } })).await;
+        commands.push(began.elapsed());
+    }
     took.sort();
-    // The quickest: what else this machine does at the same time is not what is tested.
-    assert!(took[0] < Duration::from_millis(100), "{took:?}");
+    commands.sort();
+    // The quickest of each, for this machine does other things too: a crash takes no more than a few commands.
+    let most = Duration::from_millis(50) + 10 * commands[0];
+    assert!(took[0] < most, "{took:?}, and commands {commands:?}");
 }
