@@ -47,9 +47,9 @@ pub struct CreateArgs {
 pub struct RestoreArgs {
     /// The backup file.
     file: PathBuf,
-    /// Copies of each stream that is made; 3 where there are three servers.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=5))]
-    replicas: u32,
+    /// Copies of each stream that is made; when absent, as many as a King asks for: 3 in a cluster, or else 1.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=5))]
+    replicas: Option<u32>,
 }
 
 /// Which.

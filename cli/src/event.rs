@@ -5,6 +5,8 @@ mod line;
 mod ls;
 mod show;
 
+pub use show::descent;
+
 use crate::cli::Globals;
 use crate::client::Client;
 use crate::failure::Failure;

@@ -79,8 +79,11 @@ struct Listed {
     lag: u64,
 }
 
-/// Every King that answers, the one that writes first.
-async fn ls(client: &Client) -> Result<Vec<Listed>, Failure> {
+/// Every King that answers.
+///
+/// # Errors
+/// When nobody can be asked, or an answer cannot be read.
+pub async fn roll_call(client: &Client) -> Result<Vec<KingPlace>, Failure> {
     let question = wire::encode(&Question::default());
     let mut replies =
         client.bus.gather(KINGS, question, ROLL_CALL).await.map_err(|error| Failure::Failed(error.into()))?;
@@ -95,6 +98,12 @@ async fn ls(client: &Client) -> Result<Vec<Listed>, Failure> {
             }
         }
     }
+    Ok(places)
+}
+
+/// Every King that answers, the one that writes first.
+async fn ls(client: &Client) -> Result<Vec<Listed>, Failure> {
+    let mut places = roll_call(client).await?;
     if places.is_empty() {
         return Err(Failure::Failed(anyhow!("no King answers; start one with `make up`")));
     }

@@ -11,7 +11,7 @@ use bus::log::Log;
 use bus::tail::Tail;
 use clap::Args;
 use events::query::Moment;
-use events::{Commit, EventNumber, Timestamp, wire};
+use events::{Checkpoint, Commit, EventNumber, Timestamp, wire};
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
@@ -95,6 +95,14 @@ impl Commits {
         match self {
             Self::Log { end, .. } => *end,
             Self::File { backup, .. } => backup.manifest().place.sequence,
+        }
+    }
+
+    /// What a King has signed for a backup when it was made.
+    pub fn checkpoint(&self) -> Option<Checkpoint> {
+        match self {
+            Self::Log { .. } => None,
+            Self::File { backup, .. } => backup.manifest().checkpoints.last().copied(),
         }
     }
 

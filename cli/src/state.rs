@@ -85,6 +85,9 @@ impl StateCommand {
 }
 
 async fn show(globals: &Globals, args: ShowArgs) -> Result<(), Failure> {
+    if matches!(args.noun.as_deref(), Some("version" | "release")) && args.app.is_none() {
+        return Err(Failure::Usage("name the app whose list is wanted: --app APP".to_owned()));
+    }
     if let Some(path) = &args.file.file {
         let state = state_at(&past::open(path)?, args.at)?;
         return match &args.noun {

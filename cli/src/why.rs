@@ -2,8 +2,9 @@
 
 use crate::cli::Globals;
 use crate::client::Client;
+use crate::event::descent;
 use crate::failure::Failure;
-use crate::output::{self, Format, Item, Paint};
+use crate::output::{self, Format, Item, Paint, Style};
 use crate::table::Cell;
 use clap::{Args, Subcommand};
 use events::explain::{CandidateItem, Standing, WhyItem, WhyNotItem};
@@ -13,9 +14,13 @@ use events::{AppName, InstanceId, ProcessName, ServantName};
 /// Why something is as it is.
 #[derive(Debug, Subcommand)]
 pub enum WhyCommand {
-    /// Why an instance is where and how it is, and how the scheduler sees every servant for it now.
+    /// Why an instance is where and how it is: what shall run, the events that led to it up to a command and its actor, and
+    /// how the scheduler sees every servant for it now.
     #[command(after_help = "Example:\n  kingctl why instance 019a1c2e-6f0b-7c11-8f4e-3a5d1c9b7e10")]
-    Instance { instance: InstanceId },
+    Instance {
+        /// Its id, as `kingctl instance ls` shows it.
+        instance: InstanceId,
+    },
 }
 
 /// Which app and servant.
@@ -24,7 +29,9 @@ pub enum WhyCommand {
     after_help = "Examples:\n  kingctl why-not shop s2\n  kingctl why-not shop s2 --process worker -o json"
 )]
 pub struct WhyNotArgs {
+    /// The app.
     app: AppName,
+    /// The name of the servant.
     servant: ServantName,
     /// Only this process type.
     #[arg(long)]
@@ -68,6 +75,10 @@ fn show(globals: &Globals, item: &WhyItem) -> Result<(), Failure> {
             output::print(&format!("{instance} ({process} of {app}) is {phase} on {servant}\n"))?;
             for reason in &item.reasons {
                 output::print(&format!("  {}\n", output::visible(reason)))?;
+            }
+            if !item.causes.is_empty() {
+                output::print("\nbecause of\n")?;
+                output::print(&descent(&item.causes, Style::of_stdout(globals)))?;
             }
             output::print("\nThe servants for another one like it, in the order of choice:\n")?;
             output::list(globals, &item.candidates)?;

@@ -3,6 +3,7 @@
 
 use crate::apps::File;
 use crate::client::Client;
+use crate::cluster::Cluster;
 use crate::command::{Ended, run};
 use crate::nats::{Server, Syncing};
 use crate::ports::Ports;
@@ -55,6 +56,8 @@ pub struct Kingdom {
     // The fields are dropped in this order: processes before their folder.
     services: BTreeMap<String, Process>,
     nats: Server,
+    /// Where NATS clients connect.
+    url: String,
     pub client: Client,
     pub ports: Ports,
     servants: u16,
@@ -80,9 +83,18 @@ impl Kingdom {
         let ports = Ports::reserve();
         let mut nats = Server::prepare(folder.path(), &logs, ports.nats(), Syncing::Always);
         nats.start().await;
-        let client = Client::connect(&nats.url()).await;
-        let mut kingdom =
-            Self { services: BTreeMap::new(), nats, client, ports, servants: plan.servants, _reaper, folder };
+        let url = nats.url();
+        let client = Client::connect(&url).await;
+        let mut kingdom = Self {
+            services: BTreeMap::new(),
+            nats,
+            url,
+            client,
+            ports,
+            servants: plan.servants,
+            _reaper,
+            folder,
+        };
         kingdom.add_all(&plan);
         kingdom.start_service("king");
         kingdom.is_ready().await;
@@ -135,7 +147,7 @@ impl Kingdom {
         data: &Path,
         flags: impl IntoIterator<Item = OsString>,
     ) -> Process {
-        let common = ["--nats".into(), self.nats.url().into(), "--data".into(), data.as_os_str().to_owned()];
+        let common = ["--nats".into(), self.url.clone().into(), "--data".into(), data.as_os_str().to_owned()];
         let arguments = common.into_iter().chain(flags);
         Process::new(name, &self.path().join("log"), programs::kingdom(program), arguments)
     }
@@ -147,7 +159,18 @@ impl Kingdom {
 
     /// Where NATS clients connect.
     pub fn nats_url(&self) -> String {
-        self.nats.url()
+        self.url.clone()
+    }
+
+    /// Every service and every client finds these servers instead of the one that the kingdom was made with, from its next
+    /// start on.
+    pub async fn move_to(&mut self, cluster: &Cluster) {
+        for process in self.services.values_mut() {
+            process.replace_argument(&self.url, cluster.url());
+            process.replace_argument(&self.nats.password_file, &cluster.password_file);
+        }
+        self.url = cluster.url();
+        self.client = Client::connect(&self.url).await;
     }
 
     /// The ports of the first servant, both ends included.
@@ -275,7 +298,7 @@ impl Kingdom {
     pub fn kingctl_command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(programs::kingdom("kingctl"));
         command.args(arguments).env_clear().envs(clean_environment());
-        command.env("KING_NATS", self.nats.url()).env("USER", "tester").current_dir(self.path());
+        command.env("KING_NATS", &self.url).env("USER", "tester").current_dir(self.path());
         command
     }
 
@@ -284,7 +307,7 @@ impl Kingdom {
         let name = format!("kingctl-{}", arguments.first().unwrap_or(&"help"));
         let logs = self.path().join("log");
         let mut process = Process::new(&name, &logs, programs::kingdom("kingctl"), arguments);
-        process.variable("KING_NATS", self.nats.url());
+        process.variable("KING_NATS", &self.url);
         process.variable("USER", "tester");
         process
     }

@@ -43,6 +43,13 @@ impl Process {
         self.arguments.push(argument.as_ref().to_owned());
     }
 
+    /// Puts another argument in the place of one, for the next start.
+    pub fn replace_argument(&mut self, old: impl AsRef<OsStr>, new: impl AsRef<OsStr>) {
+        for argument in self.arguments.iter_mut().filter(|argument| **argument == *old.as_ref()) {
+            *argument = new.as_ref().to_owned();
+        }
+    }
+
     /// Sets a variable of its environment for the next start.
     pub fn variable(&mut self, key: &str, value: impl AsRef<OsStr>) {
         self.environment.push((key.to_owned(), value.as_ref().to_owned()));

@@ -7,6 +7,12 @@ use bytes::Bytes;
 use events::subject::LOG_STREAM;
 use kingdom_tests::client::Client;
 use kingdom_tests::cluster::{Cluster, SERVERS};
+use kingdom_tests::proxy::Weather;
+use kingdom_tests::wait;
+use std::time::Duration;
+
+/// 10 s of patience with an election, then some tries, on a busy machine.
+const LEFT: Duration = Duration::from_secs(60);
 
 fn options(url: String, credentials: Option<(&str, &str)>) -> Options {
     let credentials = credentials.map(|(user, password)| (user.to_owned(), password.to_owned()));
@@ -15,6 +21,33 @@ fn options(url: String, credentials: Option<(&str, &str)>) -> Options {
 
 fn system(url: String) -> Options {
     options(url, Some(("system", "of-the-tests")))
+}
+
+/// A connection to all servers that leads to this one now.
+async fn connected_to(cluster: &Cluster, server: &str) -> bus::Bus {
+    loop {
+        let bus = bus::connect(&options(cluster.url(), None)).await.expect("a server takes it");
+        if bus.server() == server {
+            return bus;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_cut_off_is_left_for_one_of_the_others() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let cluster = Cluster::start(folder.path(), folder.path()).await;
+    let bus = connected_to(&cluster, "n1").await;
+    provision(&bus, &Limits { replicas: 3, ..Limits::default() }).await.expect("three copies of each");
+    let log = bus::log::Log::open(&bus).await.expect("it stands");
+    cluster.weather_around(0, Weather::Held);
+    let stored = wait::within(LEFT, "the server that is cut off is left", async || {
+        let stored = log.append(Bytes::from_static(b"one"), 0).await.map_err(|error| error.to_string())?;
+        wait::holds(bus.server() != "n1", || bus.server())?;
+        Ok::<_, String>(stored)
+    });
+    assert_eq!(stored.await, 1);
+    cluster.weather(Weather::Fair);
 }
 
 async fn copies(client: &Client, stream: &str) -> usize {
@@ -45,7 +78,7 @@ async fn a_commit_outlives_the_server_that_led_the_log_and_streams_grow_only_whe
     assert_eq!(log.append(Bytes::from_static(b"one"), 0).await.expect("appended"), 1);
     let leader = cluster.leader_of(&client, LOG_STREAM).await.expect("it has a leader");
     cluster.kill9(leader);
-    let second = kingdom_tests::wait::until("the others have elected a leader", async || {
+    let second = wait::until("the others have elected a leader", async || {
         log.append(Bytes::from_static(b"two"), 1).await
     });
     assert_eq!(second.await, 2);

@@ -2,8 +2,11 @@
 //! and goes on when the log was rebuilt from its journal. And the other way round: the journal is lost or damaged.
 
 use async_nats::jetstream::stream::Config;
-use kingdom_tests::{Kingdom, http, replay, wait};
+use kingdom_tests::process::Process;
+use kingdom_tests::proxy::{Proxy, Weather};
+use kingdom_tests::{Kingdom, http, programs, replay, wait};
 use serde_json::{Value, json};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -118,9 +121,8 @@ async fn a_server_with_an_old_disk_is_noticed() {
     is_repaired(&kingdom, &before).await;
 }
 
-#[tokio::test]
-async fn a_replaced_commit_is_noticed_and_named() {
-    let (kingdom, before) = with_twenty_keys().await;
+/// Makes the log anew with another byte in commit 7.
+async fn replace_a_commit(kingdom: &Kingdom) {
     let (stream, commits) =
         (kingdom.client.stream("KING_LOG").await, kingdom.client.messages("KING_LOG").await);
     let config: Config = stream.cached_info().config.clone();
@@ -140,10 +142,72 @@ async fn a_replaced_commit_is_noticed_and_named() {
         let stored = kingdom.client.jetstream.publish(subject, bytes.into()).await.expect("it is sent");
         stored.await.expect("it is stored");
     }
+}
+
+#[tokio::test]
+async fn a_replaced_commit_is_noticed_and_named() {
+    let (kingdom, before) = with_twenty_keys().await;
+    replace_a_commit(&kingdom).await;
     is_alarmed(&kingdom, "commit").await;
     let path = journal(&kingdom).display().to_string();
     let verify = kingdom.kingctl(&["king", "verify", "--journal", &path]).await.failure(1);
     assert!(verify.contains("commit 7 "), "it names the first bad one: {verify}");
+    is_repaired(&kingdom, &before).await;
+}
+
+/// How many commits the log has; none when there is no log.
+async fn commits(kingdom: &Kingdom) -> Option<u64> {
+    let mut log = kingdom.client.jetstream.get_stream("KING_LOG").await.ok()?;
+    Some(log.info().await.ok()?.state.last_sequence)
+}
+
+/// Lets a repair run until the log is as it is waited for, and kills it.
+async fn kill_a_repair_when(
+    kingdom: &Kingdom,
+    network: &Proxy,
+    what: &str,
+    is_time: impl Fn(Option<u64>) -> bool,
+) {
+    let (nats, journal) = (format!("nats://127.0.0.1:{}", network.port()), journal(kingdom));
+    let words = ["--nats", &nats, "king", "repair", "--yes", "--journal"].map(OsStr::new);
+    let arguments = words.into_iter().chain([journal.as_os_str()]);
+    let mut repair =
+        Process::new("repair", &kingdom.path().join("log"), programs::kingdom("kingctl"), arguments);
+    repair.start();
+    wait::until(what, async || {
+        let there = commits(kingdom).await;
+        let said = if repair.has_ended() { repair.output() } else { "it goes on".to_owned() };
+        wait::holds(is_time(there), || format!("{there:?} commits; {said}"))
+    })
+    .await;
+    repair.kill9();
+}
+
+/// Nothing of a log that is half there is believed, not even by a King that starts.
+async fn is_still_alarmed(kingdom: &mut Kingdom) {
+    let half = commits(kingdom).await;
+    kingdom.kill9("king");
+    kingdom.start_service("king");
+    is_alarmed(kingdom, "").await;
+    assert_eq!(commits(kingdom).await, half, "nobody writes a log that is half there");
+}
+
+#[tokio::test]
+async fn a_repair_that_is_killed_half_way_is_taken_up() {
+    let (mut kingdom, before) = with_twenty_keys().await;
+    let all = commits(&kingdom).await.expect("there is a log");
+    let network = Proxy::to(kingdom.ports.nats()).await;
+    replace_a_commit(&kingdom).await;
+    is_alarmed(&kingdom, "commit").await;
+    // Slow enough that each step can be seen.
+    network.set(Weather::Slow(Duration::from_millis(40)));
+    let is_gone = |there: Option<u64>| there.is_none_or(|commits| commits < 2);
+    kill_a_repair_when(&kingdom, &network, "the old log is deleted", is_gone).await;
+    is_still_alarmed(&mut kingdom).await;
+    let is_half = |there: Option<u64>| there.is_some_and(|commits| commits > all / 2);
+    kill_a_repair_when(&kingdom, &network, "half of the log is there", is_half).await;
+    assert!(commits(&kingdom).await < Some(all), "the repair was killed before its end");
+    is_still_alarmed(&mut kingdom).await;
     is_repaired(&kingdom, &before).await;
 }
 

@@ -40,6 +40,25 @@ async fn a_king_that_is_killed_is_followed_by_a_backup() {
 }
 
 #[tokio::test]
+async fn only_the_king_that_writes_signs() {
+    let kingdom = kings(3).await;
+    let held = kingdom.path().join("held.json");
+    let path = held.to_str().expect("a text");
+    // Any of the three answers other questions: after so many, each would have been asked.
+    for _ in 0..8 {
+        let signed = kingdom.kingctl(&["audit", "checkpoint"]).await.success();
+        std::fs::write(&held, signed).expect("written");
+        let told = kingdom.kingctl(&["audit", "verify", "--checkpoint", path]).await.success();
+        assert!(told.contains("1 beside it fit"), "{told}");
+    }
+    let file = kingdom.path().join("the.backup");
+    let file = file.to_str().expect("a text");
+    kingdom.kingctl(&["backup", "create", file]).await.success();
+    let told = kingdom.kingctl(&["audit", "verify", "--file", file]).await.success();
+    assert!(told.contains("1 beside it fit"), "a backup has a signature of its own: {told}");
+}
+
+#[tokio::test]
 async fn a_king_that_was_paused_writes_nothing_and_follows() {
     let mut kingdom = kings(2).await;
     let load = Load::start(&kingdom.client, "paused", PER_SECOND);

@@ -2,6 +2,7 @@
 
 use futures_util::StreamExt;
 use kingdom_tests::apps::IDLE_APP;
+use kingdom_tests::cluster::{Cluster, SERVERS};
 use kingdom_tests::command::run;
 use kingdom_tests::process::clean_environment;
 use kingdom_tests::{Kingdom, replay, wait};
@@ -181,7 +182,7 @@ async fn the_log_is_signed_and_proved() {
     std::fs::write(&held, &signed).expect("written");
     let (held, key) = (held.to_str().expect("a text"), keys[0]["key"].as_str().expect("a key"));
     let told = kingdom.kingctl(&["audit", "verify", "--checkpoint", held, "--key", key]).await.success();
-    assert!(told.contains("1 held elsewhere fit"), "{told}");
+    assert!(told.contains("1 beside it fit"), "{told}");
     let stranger = "00".repeat(32);
     let told = kingdom.kingctl(&["audit", "verify", "--key", &stranger]).await.failure(4);
     assert!(told.contains("commit 1 is the first"), "{told}");
@@ -220,14 +221,19 @@ async fn a_backup_is_brought_back_and_what_runs_goes_on() {
     let made = kingdom.kingctl_json(&["backup", "create", &file]).await;
     kingdom.kingctl(&["backup", "create", &file]).await.failure(4);
     kingdom.kingctl(&["audit", "verify", "--file", &file]).await.success();
+    // Nothing has happened since, so the log is that of the backup; but a King lives.
+    let epoch = kingdom.client.king().await["epoch"].clone();
+    let told = kingdom.kingctl(&["backup", "restore", &file]).await.failure(4);
+    assert!(told.contains("lives there") && told.contains("nothing was restored"), "{told}");
+    assert_eq!(kingdom.client.king().await["epoch"], epoch);
     // What happens after the backup is lost with the site, and the servant must believe the older log all the same.
     kingdom.kill9("king");
     kingdom.restart("king").await;
     kingdom.kingctl(&["config", "set", "COLOUR=green"]).await.success();
-    let told = kingdom.kingctl(&["backup", "restore", &file]).await.failure(4);
-    assert!(told.contains("is not empty") && told.contains("nothing was restored"), "{told}");
     let ran: BTreeSet<u64> = pids(&kingdom).await;
     kingdom.kill9("king");
+    let told = kingdom.kingctl(&["backup", "restore", &file]).await.failure(4);
+    assert!(told.contains("is not empty") && told.contains("nothing was restored"), "{told}");
     kingdom.kill9("nats");
     empty_the_site(kingdom.path());
     kingdom.restart("nats").await;
@@ -242,6 +248,42 @@ async fn a_backup_is_brought_back_and_what_runs_goes_on() {
     assert_eq!(pids(&kingdom).await, ran, "the instances went on");
     kingdom.kingctl(&["app", "scale", "idle", "3", "--wait"]).await.success();
     assert!(pids(&kingdom).await.is_superset(&ran));
+    kingdom.kingctl(&["audit", "verify"]).await.success();
+    replay::equals_live(&kingdom.client).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kingdom_goes_from_one_server_to_three_and_what_runs_goes_on() {
+    let (mut kingdom, _, _) = lively().await;
+    let ran: BTreeSet<u64> = pids(&kingdom).await;
+    let file = kingdom.path().join("the.backup");
+    let file = file.to_str().expect("a text").to_owned();
+    for service in ["king", "foreman", "alerter"] {
+        kingdom.kill9(service);
+    }
+    // Nobody writes any more: what is in the backup is all there ever was.
+    let made = kingdom.kingctl_json(&["backup", "create", &file]).await;
+    kingdom.kill9("s1");
+    kingdom.kill9("nats");
+    let cluster = Cluster::start(&kingdom.path().join("three"), &kingdom.path().join("log")).await;
+    kingdom.move_to(&cluster).await;
+    let restored = kingdom.kingctl_json(&["backup", "restore", &file]).await;
+    assert_eq!(restored, made);
+    std::fs::remove_dir_all(kingdom.path().join("king")).expect("a King of the new site begins anew");
+    kingdom.restart("king").await;
+    let state = kingdom.kingctl_json(&["state", "show", "--at", &made[0]["event"].to_string()]).await;
+    assert_eq!(state[0]["state_hash"], made[0]["state_hash"]);
+    for service in ["foreman", "alerter", "s1"] {
+        kingdom.start_service(service);
+    }
+    kingdom.all_servants_live().await;
+    kingdom.settled("idle").await;
+    assert_eq!(pids(&kingdom).await, ran, "the instances went on");
+    for stream in kingdom.client.stream_names().await.expect("the servers answer") {
+        let copies = kingdom.client.stream(&stream).await.cached_info().config.num_replicas;
+        assert_eq!(copies, SERVERS, "{stream} is on every server");
+    }
+    kingdom.kingctl(&["app", "scale", "idle", "3", "--wait"]).await.success();
     kingdom.kingctl(&["audit", "verify"]).await.success();
     replay::equals_live(&kingdom.client).await;
 }

@@ -1,12 +1,17 @@
 //! What-if on real processes: a plan does nothing, its token does what it showed, and the world may move meanwhile.
 
-use kingdom_tests::Kingdom;
 use kingdom_tests::apps::IDLE_APP;
+use kingdom_tests::{Kingdom, wait};
 use serde_json::{Value, json};
 
 fn kinds(events: &Value) -> Vec<&str> {
     let events = events.as_array().expect("a list of events");
     events.iter().map(|event| event["kind"].as_str().expect("a kind")).collect()
+}
+
+fn link_kinds(links: &Value) -> Vec<&str> {
+    let links = links.as_array().expect("a list of links");
+    links.iter().map(|link| link["event"]["kind"].as_str().expect("a kind")).collect()
 }
 
 #[tokio::test]
@@ -54,9 +59,23 @@ async fn explanations_come_from_the_scheduler() {
     let (id, servant) = (instance["instance"].as_str().expect("an id"), instance["servant"].as_str());
     let why = kingdom.kingctl(&["why", "instance", id]).await.success();
     assert!(why.contains("release 1 of good shall run") && why.contains("WHY NOT"), "{why}");
+    assert!(why.contains("because of") && why.contains("command.accepted app.deploy"), "{why}");
+    let why = &kingdom.kingctl_json(&["why", "instance", id]).await[0];
+    // Who began it is the last.
+    assert_eq!(link_kinds(&why["causes"]).last(), Some(&"command.accepted"), "{why}");
+    assert!(link_kinds(&why["causes"]).contains(&"instance.placed"), "{why}");
     let servant = servant.expect("a name");
     let standing = &kingdom.kingctl_json(&["why-not", "good", servant]).await[0];
     assert_eq!(standing["standing"], "runs", "{standing}");
     kingdom.kingctl(&["why-not", "good", "nobody"]).await.failure(3);
     kingdom.kingctl(&["why-not", "nobody", servant]).await.failure(3);
+    kingdom.kingctl(&["app", "stop", "good", "--wait"]).await.success();
+    let said = wait::until("the instance is gone", async || {
+        let ended = kingdom.kingctl(&["why", "instance", id]).await;
+        wait::holds(ended.code == 3, || format!("{ended:?}")).map(|()| ended.stderr)
+    });
+    let said = said.await;
+    assert!(said.contains("is gone") && said.contains("kingctl event show"), "{said}");
+    let said = kingdom.kingctl(&["why", "instance", "019a1c2e-6f0b-7c11-8f4e-3a5d1c9b7e10"]).await.failure(3);
+    assert!(said.contains("never was"), "{said}");
 }

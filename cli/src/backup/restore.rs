@@ -7,6 +7,7 @@ use super::RestoreArgs;
 use crate::cli::Globals;
 use crate::client::Client;
 use crate::failure::Failure;
+use crate::king;
 use crate::past::{self, OpenBackup};
 use crate::progress::Progress;
 use anyhow::{Context, anyhow};
@@ -36,7 +37,9 @@ pub async fn run(globals: &Globals, args: RestoreArgs) -> Result<Manifest, Failu
         .prove()
         .with_context(|| format!("{} is not good, so nothing was restored", args.file.display()))?;
     let client = Client::connect(globals).await?;
-    let limits = Limits { replicas: args.replicas, ..Limits::default() };
+    no_king_lives(&client, globals).await?;
+    let replicas = args.replicas.unwrap_or_else(|| client.bus.replicas());
+    let limits = Limits { replicas, ..Limits::default() };
     provision::provision(&client.bus, &limits).await.context("the streams could not be made ready")?;
     let log = Log::open(&client.bus).await.context("could not open the log")?;
     let there = already_there(&log, &backup, globals).await?;
@@ -48,6 +51,20 @@ pub async fn run(globals: &Globals, args: RestoreArgs) -> Result<Manifest, Failu
     elect(&log, &backup, &state, client.actor()).await?;
     progress.clear();
     Ok(backup.manifest().clone())
+}
+
+/// Where a King lives nothing is restored, be its log the very one of the backup: it would be deposed.
+async fn no_king_lives(client: &Client, globals: &Globals) -> Result<(), Failure> {
+    let kings = king::roll_call(client).await?;
+    let Some(king) = kings.first() else { return Ok(()) };
+    Err(Failure::Conflict(format!(
+        "the site at {} is not empty: {} lives there ({} in all), so nothing was restored\n  \
+         try: start a nats-server with an empty store (for `kingctl up`, another --data), restore before any King runs, then start \
+         the King",
+        globals.nats,
+        king.name,
+        kings.len()
+    )))
 }
 
 /// How many commits of this very backup are there from a restore that was cut short. Anything else is refused.

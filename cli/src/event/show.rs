@@ -70,14 +70,8 @@ fn told(chain: &ChainItem, style: Style) -> String {
     let data = serde_json::to_string_pretty(&line::json(event)["data"]).unwrap_or_default();
     text.push_str(&format!("data    {}\n", data.lines().map(visible).collect::<Vec<_>>().join("\n        ")));
     text.push_str("\nbecause of\n");
-    for (depth, link) in chain.causes.iter().rev().enumerate() {
-        text.push_str(&format!("{}{}\n", "   ".repeat(depth), one(&link.event, style)));
-    }
-    text.push_str(&format!(
-        "{}{}\n",
-        "   ".repeat(chain.causes.len()),
-        style.paint(Paint::Strong, &one(event, Style::Plain))
-    ));
+    let own = ChainLink { event: event.clone(), led_to: Vec::new() };
+    text.push_str(&descent(&[vec![own], chain.causes.clone()].concat(), style));
     text.push_str("\nled to\n");
     if chain.consequences.is_empty() {
         text.push_str("nothing else\n");
@@ -85,6 +79,20 @@ fn told(chain: &ChainItem, style: Style) -> String {
     branches(&chain.consequences, "", style, &mut text);
     if chain.cut {
         text.push_str("… and more: see `kingctl event ls --since` for all of it\n");
+    }
+    text
+}
+
+/// From the first that is known down to the event that all of it led to, which comes first in `links`.
+pub fn descent(links: &[ChainLink], style: Style) -> String {
+    let mut text = String::new();
+    for (depth, link) in links.iter().rev().enumerate() {
+        let told = if depth + 1 == links.len() {
+            style.paint(Paint::Strong, &one(&link.event, Style::Plain))
+        } else {
+            one(&link.event, style)
+        };
+        text.push_str(&format!("{}{told}\n", "   ".repeat(depth)));
     }
     text
 }

@@ -31,9 +31,9 @@ pub struct RepairArgs {
     /// The journal of a King: the folder `king/journal` in its data folder.
     #[arg(long, value_name = "DIR")]
     pub journal: PathBuf,
-    /// Copies of the log where it is made anew: 3 where there are three NATS servers.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=5))]
-    pub replicas: u32,
+    /// Copies of the log where it is made anew; when absent, as many as a King asks for: 3 in a cluster, or else 1.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=5))]
+    pub replicas: Option<u32>,
     /// Do what is planned.
     #[arg(long)]
     pub yes: bool,
@@ -71,7 +71,8 @@ pub async fn run(globals: &Globals, args: &RepairArgs) -> Result<(), Failure> {
         )));
     }
     let mut progress = Progress::new(globals);
-    let limits = Limits { replicas: args.replicas, ..Limits::default() };
+    let replicas = args.replicas.unwrap_or_else(|| client.bus.replicas());
+    let limits = Limits { replicas, ..Limits::default() };
     let done = repair::carry_out(&client.bus, &journal, &plan, &limits, &save, |sequence| {
         show(&mut progress, "log", sequence);
     })

@@ -10,8 +10,8 @@ use bus::Bus;
 use bus::connect::SubscribeError;
 use bus::message::Message;
 use events::plan::PlanItem;
-use events::query::{KingItem, KingPlace, Question, Reply};
-use events::subject::{KINGS, QUERIES, QUERIES_GROUP, kind_of};
+use events::query::{KingItem, KingPlace, KingRole, Question, Reply};
+use events::subject::{KINGS, QUERIES, QUERIES_GROUP, SIGNATURES, kind_of};
 use events::wire::Format;
 use events::{EventNumber, Refusal, RefusalCode};
 use realm::Context;
@@ -30,6 +30,8 @@ const AT_ONCE: usize = 64;
 const MOST: usize = 4096;
 /// Largest reply: what NATS takes in one message.
 const REPLY_LIMIT: usize = 1_000_000;
+/// The query whose answer needs both the state and the past.
+const WHY: &str = "why.instance";
 /// How long a query waits for the event that it wants to see.
 pub const MIN_EVENT_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -88,13 +90,15 @@ impl Queries {
     pub async fn run(self, shutdown: Shutdown) -> Result<(), SubscribeError> {
         let mut questions = self.bus.subscribe_in_group(QUERIES, QUERIES_GROUP).await?;
         let mut roll_calls = self.bus.subscribe(KINGS).await?;
+        let mut signatures = self.bus.subscribe(SIGNATURES).await?;
         let places = Arc::new(Semaphore::new(AT_ONCE));
         let mut answering = JoinSet::new();
         loop {
             let message = tokio::select! {
-                // One King of the group gets a roll call too; each answers it from its own subscription.
-                message = questions.next() => message.map(|message| (message.subject != KINGS).then_some(message)),
+                // What every King hears by a subscription of its own, one of the group gets too.
+                message = questions.next() => message.map(|message| is_for_one(&message).then_some(message)),
                 message = roll_calls.next() => message.map(Some),
+                message = signatures.next() => message.map(|message| self.writes().then_some(message)),
                 () = shutdown.requested() => return Ok(()),
             };
             let Some(message) = message else { return Ok(()) };
@@ -108,6 +112,10 @@ impl Queries {
             let (queries, places) = (self.clone(), places.clone());
             answering.spawn(async move { queries.reply(message, &places).await });
         }
+    }
+
+    fn writes(&self) -> bool {
+        self.status.role() == KingRole::Writer
     }
 
     async fn reply(&self, message: Message, places: &Semaphore) {
@@ -126,6 +134,7 @@ impl Queries {
             }
         } else {
             match read(format, &message.payload) {
+                Ok(question) if kind == WHY => self.why(&question, places).await,
                 Ok(question) => self.answer(&kind, &question, places).await,
                 Err(refusal) => AnyReply::Refused(refusal),
             }
@@ -148,6 +157,31 @@ impl Queries {
         }
         let _place = places.acquire().await;
         self.answer_now(kind, question)
+    }
+
+    /// Answers why an instance is as it is: what the state tells, and what in the past led to it.
+    async fn why(&self, question: &Question, places: &Semaphore) -> AnyReply {
+        let mut reply = self.answer(WHY, question, places).await;
+        let Some(id) = question.instance else { return reply };
+        let since = self.kingdom.read(|state| state.instances.get(&id).map(|instance| instance.since));
+        let _place = places.acquire().await;
+        let causes = match self.past.causes_of(id, since).await {
+            Ok(causes) => causes,
+            Err(refusal) => return AnyReply::Refused(refusal),
+        };
+        match &mut reply {
+            AnyReply::Ok { items: KnownItems::Law(Items::Whys(items)), .. } => {
+                items.iter_mut().for_each(|item| item.causes.clone_from(&causes));
+            }
+            AnyReply::Refused(refusal) if refusal.code == RefusalCode::Unknown => {
+                if let Some(last) = causes.first() {
+                    refusal.rule = format!("the instance {id} is gone");
+                    refusal.fix = format!("see what became of it: kingctl event show {}", last.event.id);
+                }
+            }
+            AnyReply::Ok { .. } | AnyReply::Refused(_) => {}
+        }
+        reply
     }
 
     /// Answers what a command would lead to.
@@ -188,6 +222,10 @@ impl Queries {
             version: env!("CARGO_PKG_VERSION").to_owned(),
         })
     }
+}
+
+fn is_for_one(message: &Message) -> bool {
+    ![KINGS, SIGNATURES].contains(&message.subject.as_str())
 }
 
 fn of_past(answer: Result<PastPage, Refusal>) -> AnyReply {

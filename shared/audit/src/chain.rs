@@ -11,7 +11,7 @@ use crate::history::{History, HistoryError};
 use crate::index::Index;
 use events::limits::EVENTS_PER_CHAIN;
 use events::query::{ChainItem, ChainLink, EventQuestion};
-use events::{AppName, Event, EventNumber, Fact, ServantId};
+use events::{AppName, Event, EventNumber, Fact, InstanceId, ServantId, Timestamp};
 use groups::Groups;
 use parent::{Key, Parent, keys, parent};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -48,6 +48,29 @@ pub fn of(history: &impl History, index: &Index, number: EventNumber) -> Result<
     Ok(ChainItem { event, causes, consequences, cut })
 }
 
+/// What led to how an instance is, or was when it ended: the newest event of its life first, then its causes. `since`, where
+/// it is known, is when its phase began. Empty when nothing is known of such an instance.
+///
+/// # Errors
+/// When the past cannot be read.
+pub fn behind(
+    history: &impl History,
+    index: &Index,
+    instance: InstanceId,
+    since: Option<Timestamp>,
+) -> Result<Vec<ChainLink>, HistoryError> {
+    let newest = history.newest().min(index.last());
+    let end = since.map_or(Ok(newest), |since| find::last_until(history, since))?.min(newest);
+    let mut past = Past { groups: Groups::new(history), index, history };
+    let Some((app, _)) = groups::placing(history, index, instance, end + 1)? else { return Ok(Vec::new()) };
+    let noun = Some("instance".to_owned());
+    let question = EventQuestion { noun, app: Some(app), ..EventQuestion::default() };
+    let is_of_it = |event: &Event| matches!(&event.fact, Fact::Instance(fact) if fact.instance() == instance);
+    let Some(event) = past.latest_where(&question, end, is_of_it)? else { return Ok(Vec::new()) };
+    let causes = past.causes(&event)?;
+    Ok([vec![ChainLink { event, led_to: Vec::new() }], causes].concat())
+}
+
 struct Past<'a, H> {
     history: &'a H,
     index: &'a Index,
@@ -78,27 +101,30 @@ impl<H: History> Past<'_, H> {
     fn latest(&mut self, wanted: &[Key], before: EventNumber) -> Result<Option<Event>, HistoryError> {
         for key in wanted {
             let Some(question) = self.question(key, before)? else { continue };
-            if let Some(found) = self.latest_of(key, &question, before)? {
+            if let Some(found) =
+                self.latest_where(&question, before - 1, |event| keys(event).contains(key))?
+            {
                 return Ok(Some(found));
             }
         }
         Ok(None)
     }
 
-    fn latest_of(
+    /// The latest event up to this number that a question lets through and that is wanted.
+    fn latest_where(
         &self,
-        key: &Key,
         question: &EventQuestion,
-        before: EventNumber,
+        mut end: EventNumber,
+        is_wanted: impl Fn(&Event) -> bool,
     ) -> Result<Option<Event>, HistoryError> {
-        let (mut end, mut looked) = (before - 1, 0);
+        let mut looked = 0;
         while looked < LOOKS && end > 0 {
             let mut numbers = self.index.newest(question, 1..=end, PAGE);
             let Some(&oldest) = numbers.last() else { return Ok(None) };
             looked += numbers.len();
             numbers.reverse();
             let found = find::events(self.history, &numbers)?;
-            if let Some(event) = found.into_iter().rev().find(|event| keys(event).contains(key)) {
+            if let Some(event) = found.into_iter().rev().find(&is_wanted) {
                 return Ok(Some(event));
             }
             end = oldest - 1;

@@ -3,6 +3,9 @@
 //! Every call here is bounded. A call that finds the connection down waits for it as long as the call's own time
 //! allows before it sends anything; a call that is cut off says so at once, and that its outcome is unknown.
 
+mod cut_off;
+
+use crate::durable::CLUSTER_REPLICAS;
 use crate::headers::{self, BadHeader};
 use crate::message::{Message, Subscription};
 use crate::{Source, api, retry};
@@ -187,7 +190,8 @@ impl fmt::Debug for Bus {
     }
 }
 
-/// Connects. Tries for [`CONNECT_PATIENCE`]; afterwards the connection repairs itself for ever.
+/// Connects. Tries for [`CONNECT_PATIENCE`]; afterwards the connection repairs itself for ever, and leaves a server that is
+/// cut off from the others.
 ///
 /// # Errors
 /// When the address is none, the server refuses the user, or nobody answers.
@@ -197,7 +201,12 @@ pub async fn connect(options: &Options) -> Result<Bus, ConnectError> {
     let mut backoff = retry::Backoff::default();
     loop {
         match attempt(options, &servers).await {
-            Ok(bus) => return Ok(bus),
+            Ok(bus) => {
+                if servers.len() > 1 {
+                    tokio::spawn(cut_off::leave(Arc::downgrade(&bus.inner), servers.len()));
+                }
+                return Ok(bus);
+            }
             Err(error) => {
                 if let Some(fatal) = judge(options, error, started.elapsed()) {
                     return Err(fatal);
@@ -301,6 +310,18 @@ fn note(link: &watch::Sender<Link>, event: Event) {
 }
 
 impl Bus {
+    /// How many copies of each stream the servers must keep, by what this one says of itself: see [`durable`].
+    ///
+    /// [`durable`]: crate::durable
+    pub fn replicas(&self) -> u32 {
+        self.inner.client.server_info().cluster.map_or(1, |_| CLUSTER_REPLICAS)
+    }
+
+    /// The name of the server that this connection leads to, or led to last.
+    pub fn server(&self) -> String {
+        self.inner.client.server_info().server_name
+    }
+
     /// Asks and waits for one answer, at most `timeout` in all.
     ///
     /// # Errors

@@ -1,10 +1,10 @@
 //! Explanations: why an instance is where and how it is, and why an app is not on a servant.
 
-use crate::query::InstancePhase;
+use crate::query::{ChainLink, InstancePhase};
 use crate::{AppName, InstanceId, ProcessName, ServantName};
 use serde::{Deserialize, Serialize};
 
-/// Why an instance is where and how it is, as far as the state tells.
+/// Why an instance is where and how it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WhyItem {
     pub instance: InstanceId,
@@ -15,6 +15,9 @@ pub struct WhyItem {
     pub phase: InstancePhase,
     /// Sentences, each a reason.
     pub reasons: Vec<String>,
+    /// The newest event of its phase, then what led to it, up to the first that is known. Filled in by who knows the past.
+    #[serde(default)]
+    pub causes: Vec<ChainLink>,
     /// The servants as the scheduler would look at them now, in the order of its choice.
     pub candidates: Vec<CandidateItem>,
     /// How many servants are not listed.

@@ -38,6 +38,8 @@ pub const QUERIES: &str = "king.query.>";
 pub const QUERIES_GROUP: &str = "kings";
 /// The query that every King answers for itself: whoever asks gathers the replies.
 pub const KINGS: &str = "king.query.king.ls";
+/// The query that the King that writes answers alone: only a signature of a King that was elected proves anything.
+pub const SIGNATURES: &str = "king.query.audit.checkpoint";
 /// Where the King that writes is asked to hand over.
 pub const TRANSFERS: &str = "king.peer.transfer";
 /// Batches of reports, as the King subscribes to them.

@@ -34,6 +34,7 @@ pub fn why(state: &State, id: InstanceId) -> Result<WhyItem, Refusal> {
         servant: servant.facts.name.clone(),
         phase: instance.phase,
         reasons,
+        causes: Vec::new(),
         candidates_left_out: candidates.len().saturating_sub(CANDIDATES_SHOWN),
         candidates: candidates.into_iter().take(CANDIDATES_SHOWN).collect(),
     })
@@ -88,8 +89,8 @@ fn candidate(assessment: Assessment<'_>) -> CandidateItem {
 
 /// Those that can, in the order of choice, then those that cannot.
 fn assessed<'a>(state: &'a State, need: &Need<'_>) -> Vec<Assessment<'a>> {
-    let servants = state.servants.iter();
-    let mut all: Vec<_> = servants.map(|(id, servant)| need.assess(state, *id, servant)).collect();
+    let (servants, loads) = (state.servants.iter(), need.loads(state));
+    let mut all: Vec<_> = servants.map(|(id, servant)| need.assess(state, &loads, *id, servant)).collect();
     all.sort_by(|one, other| {
         (!one.obstacles.is_empty(), one.rank()).cmp(&(!other.obstacles.is_empty(), other.rank()))
     });

@@ -235,7 +235,7 @@ fn unplaceable(state: &State, name: &AppName, app: &App, release: u32, process: 
         return "there is no servant".into();
     }
     let reasons = state.servants.values().take(10).map(|servant| {
-        let reasons = need.obstacles(state, servant);
+        let reasons = need.obstacles_of(state, servant);
         let reasons = if reasons.is_empty() { "will take some".to_owned() } else { reasons.join(", ") };
         format!("{} {reasons}", servant.facts.name)
     });

@@ -4,12 +4,14 @@
 //! fewest of all, then by name. It looks only at live servants that have what the process type needs and a free port
 //! for each that it wants.
 
-use crate::state::{App, Servant, State};
+use crate::state::{App, Instance, Servant, State};
 use events::limits::ASSIGNMENT_BYTES;
 use events::{AppName, PortName, ProcessName, ServantId, ServantName};
 use semver::{Version, VersionReq};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
+use std::hash::BuildHasherDefault;
 
 /// Whatever its version.
 static ANY: VersionReq = VersionReq::STAR;
@@ -35,8 +37,25 @@ impl<'a> Need<'a> {
         Some(Self { app: name, release, process, tools: tools.collect(), ports: &declared.ports })
     }
 
+    /// What each servant has already. One walk over all instances is much cheaper than to look up those of each servant.
+    pub fn loads<'s>(&self, state: &'s State) -> Loads<'s> {
+        let mut loads = Loads::default();
+        for instance in state.instances.values() {
+            loads.0.entry(instance.servant).or_default().add(self, instance);
+        }
+        loads
+    }
+
+    /// Every reason for which one servant cannot run it, without a look at all the others.
+    pub fn obstacles_of(&self, state: &State, servant: &Servant) -> Vec<String> {
+        let mut load = Load::default();
+        let instances = servant.instances.iter().filter_map(|id| state.instances.get(id));
+        instances.for_each(|instance| load.add(self, instance));
+        self.obstacles(servant, self.room(state, &load))
+    }
+
     /// Every reason for which a servant cannot run it; empty if it can.
-    pub fn obstacles(&self, state: &State, servant: &Servant) -> Vec<String> {
+    fn obstacles(&self, servant: &Servant, room: usize) -> Vec<String> {
         let mut obstacles = Vec::new();
         if servant.lost {
             obstacles.push("is lost".to_owned());
@@ -63,22 +82,43 @@ impl<'a> Need<'a> {
             };
             obstacles.push(format!("has {free} in {}-{}", range.first, range.last));
         }
-        if self.room(state, servant) == 0 {
+        if room == 0 {
             obstacles.push("has as much assigned as one assignment holds".to_owned());
         }
         obstacles
     }
 
     /// For how many more of these instances the servant's assignment has room.
-    fn room(&self, state: &State, servant: &Servant) -> usize {
-        let instances = || servant.instances.iter().filter_map(|id| state.instances.get(id));
-        let mut releases: BTreeSet<(&AppName, u32)> = BTreeSet::from([(self.app, self.release)]);
-        releases.extend(instances().map(|it| (&it.app, it.release)));
-        let releases: usize =
-            releases.into_iter().map(|(app, release)| release_bytes(state, app, release)).sum();
-        let used: usize = instances().map(|it| instance_bytes(&it.app, &it.process, it.ports.keys())).sum();
+    fn room(&self, state: &State, load: &Load<'_>) -> usize {
+        let own = (self.app, self.release);
+        let releases = load.releases.iter().copied().chain((!load.releases.contains(&own)).then_some(own));
+        let releases: usize = releases.map(|(app, release)| release_bytes(state, app, release)).sum();
         let each = instance_bytes(self.app, self.process, self.ports.iter());
-        ASSIGNMENT_BYTES.saturating_sub(releases + used) / each
+        ASSIGNMENT_BYTES.saturating_sub(releases + load.bytes) / each
+    }
+}
+
+/// What servants have already, by their ids. Only looked up, never walked through: its order means nothing.
+#[derive(Default)]
+pub struct Loads<'a>(HashMap<ServantId, Load<'a>, BuildHasherDefault<DefaultHasher>>);
+
+/// What one servant has already, as far as it counts for a need.
+#[derive(Default)]
+struct Load<'a> {
+    /// Its instances of the same process type that are not told to stop.
+    same: usize,
+    /// What its instances take in its assignment, without their releases.
+    bytes: usize,
+    releases: BTreeSet<(&'a AppName, u32)>,
+}
+
+impl<'a> Load<'a> {
+    fn add(&mut self, need: &Need<'_>, instance: &'a Instance) {
+        let Instance { app, process, release, ports, .. } = instance;
+        let is_same = app == need.app && process == need.process && !instance.is_retired();
+        self.same += usize::from(is_same);
+        self.bytes += instance_bytes(app, process, ports.keys());
+        self.releases.insert((app, *release));
     }
 }
 
@@ -138,16 +178,24 @@ pub struct Assessment<'a> {
     pub same: usize,
     /// All its instances.
     pub all: usize,
+    /// For how many more its assignment has room.
+    room: usize,
 }
 
 impl Need<'_> {
     /// Looks at a servant.
-    pub fn assess<'a>(&self, state: &State, id: ServantId, servant: &'a Servant) -> Assessment<'a> {
-        let instances = servant.instances.iter().filter_map(|instance| state.instances.get(instance));
-        let same = instances
-            .filter(|other| other.app == *self.app && other.process == *self.process && !other.is_retired());
-        let (same, all) = (same.count(), servant.instances.len());
-        Assessment { id, servant, obstacles: self.obstacles(state, servant), same, all }
+    pub fn assess<'a>(
+        &self,
+        state: &State,
+        loads: &Loads<'_>,
+        id: ServantId,
+        servant: &'a Servant,
+    ) -> Assessment<'a> {
+        let idle = Load::default();
+        let load = loads.0.get(&id).unwrap_or(&idle);
+        let room = self.room(state, load);
+        let (obstacles, all) = (self.obstacles(servant, room), servant.instances.len());
+        Assessment { id, servant, obstacles, same: load.same, all, room }
     }
 }
 
@@ -184,26 +232,21 @@ impl Candidate<'_> {
 
 /// Places for up to `count` instances; fewer where servants or ports run out. `avoid` says which servants not to use.
 pub fn places(state: &State, need: &Need<'_>, count: usize, avoid: impl Fn(ServantId) -> bool) -> Vec<Place> {
+    let loads = need.loads(state);
     let mut candidates: Vec<Candidate<'_>> = Vec::new();
     let mut order = BinaryHeap::new();
     for (&id, servant) in &state.servants {
         if avoid(id) {
             continue;
         }
-        let assessment = need.assess(state, id, servant);
+        let assessment = need.assess(state, &loads, id, servant);
         if !assessment.obstacles.is_empty() {
             continue;
         }
         let (same, all, name) = assessment.rank();
         order.push(Reverse((same, all, name, candidates.len())));
-        let room = need.room(state, servant);
-        candidates.push(Candidate {
-            id,
-            servant,
-            given: BTreeSet::new(),
-            next_port: servant.next_port,
-            room,
-        });
+        let (given, next_port, room) = (BTreeSet::new(), servant.next_port, assessment.room);
+        candidates.push(Candidate { id, servant, given, next_port, room });
     }
     let mut places = Vec::new();
     while places.len() < count {

@@ -31,13 +31,15 @@ pub struct Real {
     client: Client,
     /// Each on a connection of its own; none once it has ended.
     subscriptions: Vec<Option<(Client, Subscriber)>>,
+    /// Subjects on which somebody may listen: a subscription, or a stream.
+    heard: Vec<String>,
 }
 
 impl Real {
     pub fn new(servers: Servers) -> Self {
         let runtime = Runtime::new().unwrap();
         let client = runtime.block_on(connect(&servers.url()));
-        let mut real = Self { runtime, servers, client, subscriptions: Vec::new() };
+        let mut real = Self { runtime, servers, client, subscriptions: Vec::new(), heard: Vec::new() };
         real.until_it_works();
         real
     }
@@ -53,6 +55,14 @@ impl Real {
                 other => Err(format!("{other:?}")),
             }
         }));
+        // What another server of the cluster has ended is known here a little later.
+        for subject in std::mem::take(&mut self.heard) {
+            let runtime = &self.runtime;
+            runtime.block_on(wait::until("nobody of the case before listens", async || {
+                let heard = is_heard(&client, &subject).await;
+                wait::holds(!heard, || format!("somebody listens on {subject}"))
+            }));
+        }
     }
 
     /// A stream of as many copies as there are servers can be made.
@@ -121,6 +131,7 @@ impl Bus for Real {
     fn create(&mut self, config: &StreamConfig) -> Result<(), Refusal> {
         let body = settings(config, self.copies());
         self.call(&format!("STREAM.CREATE.{}", config.name), &body)?;
+        self.heard.extend(config.subjects.iter().map(|pattern| subject_of(pattern)));
         self.until_reached(config);
         Ok(())
     }
@@ -191,6 +202,7 @@ impl Bus for Real {
             (client, subscriber)
         });
         self.subscriptions.push(Some(subscription));
+        self.heard.push(subject_of(pattern));
         self.subscriptions.len() - 1
     }
 
@@ -222,13 +234,7 @@ impl Bus for Real {
     }
 
     fn has_responders(&mut self, subject: &str) -> bool {
-        self.runtime.block_on(async {
-            let inbox = self.client.new_inbox();
-            let mut statuses = self.client.subscribe(inbox.clone()).await.unwrap();
-            self.client.publish_with_reply(subject.to_owned(), inbox, "".into()).await.unwrap();
-            heard_by_server(&self.client).await;
-            statuses.next().now_or_never().flatten().is_none()
-        })
+        self.runtime.block_on(is_heard(&self.client, subject))
     }
 
     fn pass(&mut self, ms: u64) {
@@ -259,6 +265,20 @@ async fn connect(url: &str) -> Client {
 async fn heard_by_server(client: &Client) {
     let answer = client.request("nobody.listens", "".into()).await;
     assert_eq!(answer.unwrap_err().kind(), RequestErrorKind::NoResponders);
+}
+
+/// Whether anybody listens on a subject, as far as the server of this client knows.
+async fn is_heard(client: &Client, subject: &str) -> bool {
+    let inbox = client.new_inbox();
+    let mut statuses = client.subscribe(inbox.clone()).await.unwrap();
+    client.publish_with_reply(subject.to_owned(), inbox, "".into()).await.unwrap();
+    heard_by_server(client).await;
+    statuses.next().now_or_never().flatten().is_none()
+}
+
+/// A subject that fits a pattern.
+fn subject_of(pattern: &str) -> String {
+    pattern.replace(['*', '>'], "some")
 }
 
 async fn call(client: &Client, operation: &str, body: &Value) -> Result<Value, Refusal> {

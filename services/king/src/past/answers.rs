@@ -7,9 +7,11 @@ use audit::find::{self, FindError};
 use audit::history::{History, HistoryError};
 use audit::travel::{self, TravelError};
 use events::limits::{ITEMS_PER_REPLY, REPLY_BYTES};
-use events::query::{ChainItem, DifferenceItem, EventQuestion, KeyItem, Moment, StateItem, StateQuestion};
+use events::query::{
+    ChainItem, ChainLink, DifferenceItem, EventQuestion, KeyItem, Moment, StateItem, StateQuestion,
+};
 use events::wire::{self, Format};
-use events::{Checkpoint, Event, EventNumber, Refusal, RefusalCode};
+use events::{Checkpoint, Event, EventNumber, InstanceId, Refusal, RefusalCode, Timestamp};
 use realm::query::Items;
 use realm::{State, difference};
 use serde::de::DeserializeOwned;
@@ -196,7 +198,31 @@ impl Past {
         PastPage { items: PastItems::Keys(items), next: None, event }
     }
 
+    /// What led to how an instance is, or was when it ended: the newest event of its life first, then its causes.
+    ///
+    /// # Errors
+    /// When the past cannot be read.
+    pub async fn causes_of(
+        &self,
+        instance: InstanceId,
+        since: Option<Timestamp>,
+    ) -> Result<Vec<ChainLink>, Refusal> {
+        let view = self.view().await.map_err(|error| unreadable(&error))?.ok_or_else(starting)?;
+        let past = self.clone();
+        let work = move || {
+            let found = past.with_index(&view, |index| chain::behind(&view, index, instance, since));
+            found.and_then(|found| found).map_err(|error| unreadable(&error))
+        };
+        tokio::task::spawn_blocking(work).await.expect("questions about the past do not panic")
+    }
+
+    /// A signature for the newest commit. That of a King that was never elected would prove nothing to anybody.
     async fn checkpoint(&self) -> Result<PastPage, Refusal> {
+        let own = self.shared.signer.key();
+        if !self.shared.kingdom.read(|state| state.keys.contains(&own)) {
+            let rule = "this King was not elected, so its signature proves nothing".into();
+            return Err(refusal(RefusalCode::Unavailable, "query", rule, "ask again when a King writes"));
+        }
         let checkpoint = self.sign().await.map_err(|error| unreadable(&error))?.ok_or_else(starting)?;
         let event = checkpoint.mark.event;
         Ok(PastPage { items: PastItems::Checkpoints(vec![checkpoint]), next: None, event })
