@@ -114,7 +114,8 @@ pub fn set_aside_broken(releases: &Path, used: &BTreeSet<ReleaseKey>) -> io::Res
     let kept: BTreeSet<PathBuf> = used.iter().map(|key| ReleaseFolder::new(releases, key).tree).collect();
     for (app, path) in entries(releases)? {
         let tree = app.join(name(&path).split('.').next().unwrap_or_default());
-        if !kept.contains(&tree) && !(tree.is_dir() && tree.with_extension("ready").exists()) {
+        let is_whole = tree.is_dir() && tree.with_extension("ready").exists();
+        if !kept.contains(&tree) && !is_whole {
             move_aside(releases, &path)?;
         }
         remove_if_empty(&app)?;

@@ -9,9 +9,7 @@ use events::limits::ASSIGNMENT_BYTES;
 use events::{AppName, PortName, ProcessName, ServantId, ServantName};
 use semver::{Version, VersionReq};
 use std::cmp::Reverse;
-use std::collections::hash_map::DefaultHasher;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
-use std::hash::BuildHasherDefault;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 /// Whatever its version.
 static ANY: VersionReq = VersionReq::STAR;
@@ -98,9 +96,9 @@ impl<'a> Need<'a> {
     }
 }
 
-/// What servants have already, by their ids. Only looked up, never walked through: its order means nothing.
+/// What servants have already, by their ids.
 #[derive(Default)]
-pub struct Loads<'a>(HashMap<ServantId, Load<'a>, BuildHasherDefault<DefaultHasher>>);
+pub struct Loads<'a>(BTreeMap<ServantId, Load<'a>>);
 
 /// What one servant has already, as far as it counts for a need.
 #[derive(Default)]

@@ -107,7 +107,7 @@ impl InstanceCrashed {
 /// `out of memory (limit 256 MB)`: in the unit that gives a whole number.
 fn out_of_memory(limit: u64) -> String {
     let units = [(30, "GB"), (20, "MB"), (10, "KB")];
-    let whole = units.into_iter().find(|(shift, _)| limit % (1 << shift) == 0 && limit > 0);
+    let whole = units.into_iter().find(|(shift, _)| limit.is_multiple_of(1 << shift) && limit > 0);
     let (number, unit) = whole.map_or((limit, "bytes"), |(shift, unit)| (limit >> shift, unit));
     format!("out of memory (limit {number} {unit})")
 }
