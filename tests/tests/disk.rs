@@ -125,7 +125,8 @@ async fn a_disk_that_fills_loses_what_nobody_uses_and_then_takes_nothing_new() {
     })
     .await;
 
-    disk.fill_to(85);
+    // More than what the last unused release takes.
+    disk.fill_to(95);
     servant(&kingdom, "the disk is full", |small| small["disk"]["level"] == "critical").await;
     kingdom.mail_about(&["FIRING", "disk of servant small is full"]).await;
     let why = kingdom.kingctl(&["why-not", "big", "small"]).await.success();
