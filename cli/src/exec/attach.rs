@@ -46,7 +46,7 @@ pub async fn run(globals: &Globals, client: Client, request: RequestExec) -> Res
         eprintln!("{}: left out: it {}", left.servant, visible(&left.reason));
     }
     let mut watching = Watching::begin(globals, client, subscription, exec, &stdio, &item)?;
-    let leave = watching.to_the_end().await?;
+    let leave = watching.until_the_end().await?;
     watching.finish(globals, leave, &item.left_out).await
 }
 
@@ -129,7 +129,7 @@ impl Watching {
         })
     }
 
-    async fn to_the_end(&mut self) -> Result<Leave, Failure> {
+    async fn until_the_end(&mut self) -> Result<Leave, Failure> {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while self.unwritten > 0 || self.peers.iter().any(Peer::is_open) {

@@ -209,7 +209,9 @@ mod laws {
         #[test]
         fn what_a_reader_cannot_know_is_not_believed(heard: u64, taken: u64) {
             let mut sending = Sending::default();
-            (0..5).for_each(|number| drop(sending.push(0, number)));
+            (0..5).for_each(|number| {
+            sending.push(0, number);
+        });
             sending.acknowledged(0, heard, taken);
             let left = sending.again(LATEST_AGAIN_MS).len() as u64;
             prop_assert_eq!(left, if heard <= 5 && taken <= heard { 5 - heard } else { 5 });
@@ -219,7 +221,9 @@ mod laws {
     #[test]
     fn what_was_heard_is_not_sent_again() {
         let mut sending = Sending::default();
-        (0..3).for_each(|number| drop(sending.push(0, number)));
+        (0..3).for_each(|number| {
+            sending.push(0, number);
+        });
         sending.acknowledged(10, 3, 0);
         assert_eq!(sending.again_at(), None);
         assert!(sending.again(60_000).is_empty(), "a slow reader is not shouted at");

@@ -193,11 +193,10 @@ mod tests {
     use std::os::unix::net::{UnixDatagram, UnixStream};
     use std::time::Duration;
     use tempfile::TempDir;
-    use uuid::Uuid;
 
     fn hub() -> (Hub, mpsc::Receiver<Emitted>, TempDir) {
         let data = tempfile::tempdir().unwrap();
-        let place = Place::open(data.path(), ServantId(Uuid::now_v7())).unwrap();
+        let place = Place::open(data.path(), ServantId(service::clock::fresh_id())).unwrap();
         let (hub, events) = Hub::new(Some(place));
         (hub, events, data)
     }
@@ -209,7 +208,7 @@ mod tests {
     #[tokio::test]
     async fn both_sockets_take_lines_and_a_servant_that_comes_back_is_found_at_the_same_place() {
         let (hub, mut events, data) = hub();
-        let instance = InstanceId(Uuid::now_v7());
+        let instance = InstanceId(service::clock::fresh_id());
         let paths = hub.open(instance).unwrap();
         assert_eq!(hub.open(instance).as_ref(), Some(&paths), "once is enough");
         let socket = UnixDatagram::unbound().unwrap();
@@ -227,7 +226,7 @@ mod tests {
 
         hub.end();
         assert!(events.recv().await.is_none(), "it ends when all that was taken is out");
-        let place = Place::open(data.path(), ServantId(Uuid::now_v7())).unwrap();
+        let place = Place::open(data.path(), ServantId(service::clock::fresh_id())).unwrap();
         let (again, mut events) = Hub::new(Some(place));
         assert_eq!(again.open(instance).as_ref(), Some(&paths));
         socket.send_to(b"{\"event\":\"five\"}", &paths.datagram).unwrap();
@@ -240,7 +239,7 @@ mod tests {
     #[tokio::test]
     async fn what_former_instances_left_is_swept_away() {
         let (hub, _events, _data) = hub();
-        let (one, two) = (InstanceId(Uuid::now_v7()), InstanceId(Uuid::now_v7()));
+        let (one, two) = (InstanceId(service::clock::fresh_id()), InstanceId(service::clock::fresh_id()));
         let paths = [hub.open(one).unwrap(), hub.inner.place.as_ref().unwrap().of(two)];
         paths[1].create().unwrap();
         hub.sweep();
@@ -250,7 +249,7 @@ mod tests {
     #[tokio::test]
     async fn a_queue_that_is_full_drops_and_counts() {
         let (hub, mut events, _data) = hub();
-        let instances: Vec<InstanceId> = (0..20).map(|_| InstanceId(Uuid::now_v7())).collect();
+        let instances: Vec<InstanceId> = (0..20).map(|_| InstanceId(service::clock::fresh_id())).collect();
         let flood = "{\"event\":\"a\"}\n".repeat(1000);
         for instance in &instances {
             hub.open(*instance);

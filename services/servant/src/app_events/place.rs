@@ -104,10 +104,9 @@ fn private(folder: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
     use std::os::unix::fs::{PermissionsExt, symlink};
-    use uuid::Uuid;
 
     fn ids() -> (ServantId, InstanceId) {
-        (ServantId(Uuid::now_v7()), InstanceId(Uuid::now_v7()))
+        (ServantId(service::clock::fresh_id()), InstanceId(service::clock::fresh_id()))
     }
 
     #[test]

@@ -2,7 +2,10 @@
 //! last line in the spool, beside the same writer with its output redirected to a file in the same folder, in turns. The
 //! Servant stands still meanwhile, for it would only add to the load of two cores. Then it goes on, and the time until
 //! everything is stored in `KING_LOGS` is taken, and what is stored is counted line by line.
-#![allow(clippy::disallowed_methods, reason = "it watches files and processes, which tell nobody of a change")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "it watches files and processes, which tell nobody of a change"
+)]
 
 use crate::row::{Row, Target};
 use crate::samples::Samples;

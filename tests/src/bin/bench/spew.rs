@@ -1,7 +1,10 @@
 //! The writer of the log benchmarks: this program in another mode. Each round writes so many numbered lines of 100 bytes
 //! as fast as it can, flushed one by one or in blocks of 64 KiB, and notes when it began and ended and how long it was
 //! ever held up. A round begins when its file is there.
-#![allow(clippy::disallowed_methods, reason = "it watches files and processes, which tell nobody of a change")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "it watches files and processes, which tell nobody of a change"
+)]
 
 use anyhow::{Context, bail};
 use rustix::time::{ClockId, clock_gettime};
