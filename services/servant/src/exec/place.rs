@@ -51,6 +51,11 @@ impl Places {
             .spec()
             .ok_or_else(|| format!("the instance {instance} is not on this servant any more"))?;
         let tree = ReleaseFolder::new(&self.releases, &spec.key).tree;
+        // A container has what it runs in its image, and nothing unpacked here.
+        if !tree.is_dir() {
+            let what = "has no folder here: commands are not run inside containers yet";
+            return Err(format!("the instance {instance} {what}; run it on the servant {}", self.servant));
+        }
         let mut environment = base_environment(&tree, &self.path);
         environment.extend(spec.environment());
         Ok((environment, tree))
