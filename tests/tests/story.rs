@@ -118,7 +118,7 @@ async fn a_killed_instance_is_back_at_once_and_a_mail_tells_of_it() {
     assert!(again, "instance.started follows instance.crashed:\n{printed}");
 
     let firing = kingdom.mail_about(&["FIRING", "metal/web", "crashed"]).await;
-    assert!(firing.contains("signal 9"), "{firing}");
+    assert!(firing.contains("killed by SIGKILL"), "{firing}");
     kingdom.mail_about(&["RESOLVED", "metal/web"]).await;
 }
 

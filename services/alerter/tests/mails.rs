@@ -84,7 +84,7 @@ async fn a_crash_gives_one_mail_and_its_end_the_reply_to_it() {
     assert_eq!(header(&mail, "List-Id"), "<alerts.king.king>");
     assert_eq!(header(&mail, "X-King-Incident"), format!("crash/{INSTANCE}"));
     assert_eq!(header(&mail, "X-King-Event"), "3");
-    assert!(mail.contains("Process id:     77") && mail.contains("signal 9"), "{mail}");
+    assert!(mail.contains("Process id:     77") && mail.contains("killed by SIGKILL"), "{mail}");
     king.commits([healthy()]).await;
     let end = smtp.mail().await;
     assert_eq!(header(&end, "Subject"), "[King] RESOLVED hello/web crashed on local");
