@@ -113,9 +113,10 @@ async fn deploy(stage: &Stage, folder: &Path) -> anyhow::Result<PathBuf> {
 fn find_folders(folder: &Path, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
-        if entry.file_name() == "runs" {
+        let kind = entry.file_type()?;
+        if entry.file_name() == "runs" && kind.is_file() {
             found.push(folder.to_owned());
-        } else if entry.file_type()?.is_dir() {
+        } else if kind.is_dir() {
             find_folders(&entry.path(), found)?;
         }
     }
