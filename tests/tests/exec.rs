@@ -359,14 +359,8 @@ async fn a_terminal_is_one_on_both_sides_and_is_put_back() {
                   trap 'echo interrupted; exit 9' INT; echo ready; sleep 600";
     let mut command = kingdom.kingctl_command(&["exec", "s1", "-t", "--", "sh", "-c", script]);
     command.env("TERM", "xterm-256color").kill_on_drop(true);
-    for (stream, set) in [(0, 0), (1, 1), (2, 2)] {
-        let end = Stdio::from(other.try_clone().expect("it can be shared"));
-        match (stream, set) {
-            (0, _) => command.stdin(end),
-            (1, _) => command.stdout(end),
-            (_, _) => command.stderr(end),
-        };
-    }
+    let end = || Stdio::from(other.try_clone().expect("it can be shared"));
+    command.stdin(end()).stdout(end()).stderr(end());
     let mut child = command.spawn().expect("it starts");
     let mut reader = person.try_clone().expect("it can be shared");
     let (lines, mut shown) = tokio::sync::mpsc::channel(1024);
