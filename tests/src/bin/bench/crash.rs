@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 const INSTANCES: u32 = 25;
 const PROGRAM: &str = "sleep";
-const MOST_MS: f64 = 50.0;
+const MOST_P50_MS: f64 = 3.0;
+const MOST_P99_MS: f64 = 15.0;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// runit's figure on the reference machine, published: the quickest of the supervisors.
 const RUNIT_MS: f64 = 3.8;
@@ -38,8 +39,9 @@ pub async fn measure() -> anyhow::Result<Vec<Row>> {
     stage.stop().await;
     let samples = Samples::millis(&took);
     let beside = "runit (published)";
-    let p50 = Row::of("crash_to_successor_p50", &samples, "ms", Target::AtMost(MOST_MS));
-    let p99 = Row { name: "crash_to_successor_p99", value: samples.percentile(99.0), ..p50.clone() };
+    let p50 = Row::of("crash_to_successor_p50", &samples, "ms", Target::AtMost(MOST_P50_MS));
+    let (name, target) = ("crash_to_successor_p99", Target::AtMost(MOST_P99_MS));
+    let p99 = Row { name, value: samples.percentile(99.0), target, ..p50.clone() };
     Ok(vec![p50.beside(beside, Some(RUNIT_MS)), p99.beside(beside, Some(RUNIT_MS))])
 }
 

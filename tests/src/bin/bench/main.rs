@@ -16,6 +16,8 @@ mod commits;
 mod push;
 mod answer;
 mod crash;
+mod peers;
+mod supervise;
 mod start;
 mod past;
 mod replay;
@@ -35,13 +37,15 @@ use row::Row;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// A benchmark: it measures and gives its rows.
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 18] = [
     "command_round_trip",
     "commands_256_callers",
     "events_per_second",
     "git_push",
     "push_to_answer",
     "crash_to_successor",
+    "start_200_instances",
+    "servant_kills",
     "start_second_time",
     "replay",
     "memory_large",
@@ -62,6 +66,8 @@ async fn measure(name: &str) -> anyhow::Result<Vec<Row>> {
         "git_push" => push::measure().await,
         "push_to_answer" => answer::measure().await,
         "crash_to_successor" => crash::measure().await,
+        "start_200_instances" => supervise::measure().await,
+        "servant_kills" => supervise::kills().await,
         "start_second_time" => start::measure().await,
         "replay" => replay::measure().await,
         "memory_large" => memory::measure().await,
