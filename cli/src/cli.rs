@@ -74,6 +74,9 @@ pub enum Noun {
     /// Instances: the running copies of process types.
     #[command(subcommand)]
     Instance(instance::InstanceCommand),
+    /// Images that the kingdom holds for containers.
+    #[command(subcommand)]
+    Image(image::ImageCommand),
     /// Servants: the hosts that run instances.
     #[command(subcommand)]
     Servant(servant::ServantCommand),
@@ -132,6 +135,7 @@ impl Cli {
             Noun::Version(command) => command.run(globals).await,
             Noun::Release(command) => command.run(globals).await,
             Noun::Instance(command) => command.run(globals).await,
+            Noun::Image(command) => command.run(globals).await,
             Noun::Servant(command) => command.run(globals).await,
             Noun::Exec(args) => args.run(globals).await,
             Noun::Config(command) => command.run(globals).await,

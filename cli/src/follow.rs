@@ -316,6 +316,7 @@ mod tests {
                 old: 1,
             }],
             obstacles: vec![],
+            images: vec![],
             created_at: Timestamp(0),
         }
     }

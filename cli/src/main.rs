@@ -16,6 +16,7 @@ mod follow;
 mod app;
 mod version;
 mod release;
+mod image;
 mod instance;
 mod servant;
 mod exec;

@@ -33,6 +33,8 @@ pub struct Plan {
     pub servants: u16,
     /// Further flags of the King.
     pub king: Vec<String>,
+    /// The sockets of the engines that the servants use, in their order; those beyond have none.
+    pub engines: Vec<PathBuf>,
     /// Further flags of the Alerter.
     pub alerter: Vec<String>,
     /// Further flags of every servant; `{name}` stands for its name.
@@ -45,6 +47,7 @@ impl Default for Plan {
             kings: 1,
             servants: 1,
             king: Vec::new(),
+            engines: Vec::new(),
             alerter: vec!["--resolve-after-ms".into(), "1500".into()],
             servant: Vec::new(),
         }
@@ -113,6 +116,10 @@ impl Kingdom {
         for index in 0..plan.servants {
             let (name, range) = (format!("s{}", index + 1), self.ports.of_servant(index, plan.servants));
             let mut flags = servant_flags(&name, range);
+            // Never the one of the host on which the tests run.
+            let none = self.path().join("no-engine.sock");
+            let engine = plan.engines.get(usize::from(index)).unwrap_or(&none);
+            flags.extend(["--docker-socket".into(), engine.into()]);
             flags.extend(plan.servant.iter().map(|flag| flag.replace("{name}", &name).into()));
             self.add(&name, "servant", flags);
         }

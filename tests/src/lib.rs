@@ -21,6 +21,7 @@ pub mod replay;
 pub mod load;
 pub mod output;
 pub mod kingdom;
+pub mod engine;
 pub mod chaos;
 
 pub use kingdom::{Kingdom, Plan};

@@ -7,6 +7,7 @@ mod tree;
 mod duration;
 mod amount;
 mod yaml;
+mod container;
 mod procfile;
 
 pub use procfile::parse_procfile;

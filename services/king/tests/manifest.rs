@@ -32,7 +32,7 @@ fn a_full_manifest_is_understood() {
     assert_eq!(manifest.build, Some(CommandLine::Shell("npm ci".into())));
     assert_eq!(manifest.needs["node"].to_string(), ">=18");
     let web = &manifest.processes[&"web".parse().unwrap()];
-    assert_eq!(web.command, CommandLine::Exec(vec!["node".into(), "server.js".into(), "8".into()]));
+    assert_eq!(web.command, Some(CommandLine::Exec(vec!["node".into(), "server.js".into(), "8".into()])));
     assert_eq!((web.count, web.restart, web.stop_grace_ms), (2, Restart::OnFailure, 2000));
     assert_eq!(web.env["RATIO"], "1.10", "a number stays as it was written");
     assert_eq!(web.env["DEBUG"], "true");
@@ -88,6 +88,16 @@ fn problems_of_a_king_yaml_have_a_place() {
         ("processes:\n  web:\n    command: x\n    count: many\n", "4:12"),
         ("processes:\n  web:\n    command: x\n    env:\n      PORT: 3000\n", "5:7"),
         ("processes:\n  web:\n    command: x\n    env:\n      A: [1]\n", "5:10"),
+        ("processes:\n  web:\n    image: Nginx\n", "3:12"),
+        ("processes:\n  web:\n    image: { build: ../Dockerfile }\n", "3:12"),
+        ("processes:\n  web:\n    image: { biuld: Dockerfile }\n", "3:14"),
+        ("processes:\n  web:\n    image: x\n    privileged: true\n", "4:5"),
+        ("processes:\n  web:\n    image: x\n    volumes: [\"/etc:/etc\"]\n", "4:15"),
+        ("processes:\n  web:\n    image: x\n    volumes: [data]\n", "4:15"),
+        ("processes:\n  web:\n    image: x\n    ports: [http: 0]\n", "4:19"),
+        ("processes:\n  web:\n    command: x\n    ports: [http: 80]\n", "4:12"),
+        ("processes:\n  web:\n    command: x\n    volumes: [\"data:/data\"]\n", "4:14"),
+        ("processes:\n  web:\n    count: 1\n", "3:5"),
         ("processes:\n  web:\n    command: x\n    ports: [http, http]\n", "4:12"),
         ("processes:\n  web:\n    command: x\n    ports: [http, \"a.b\"]\n", "4:19"),
         ("processes:\n  web:\n    command: x\n    health: { path: healthz }\n", "4:21"),
@@ -160,9 +170,9 @@ fn a_procfile_is_understood() {
     let manifest =
         parse_procfile("# two\nweb: node server.js --port $PORT\r\n\nworker: ruby a.rb: b\n").unwrap();
     let web = &manifest.processes[&"web".parse().unwrap()];
-    assert_eq!(web.command, CommandLine::Shell("node server.js --port $PORT".into()));
+    assert_eq!(web.command, Some(CommandLine::Shell("node server.js --port $PORT".into())));
     let worker = &manifest.processes[&"worker".parse().unwrap()];
-    assert_eq!(worker.command, CommandLine::Shell("ruby a.rb: b".into()));
+    assert_eq!(worker.command, Some(CommandLine::Shell("ruby a.rb: b".into())));
 }
 
 #[test]

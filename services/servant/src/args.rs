@@ -7,6 +7,7 @@ use events::label::{LabelValue, parse_label};
 use events::report::PortRange;
 use events::{DomainName, LabelName, ServantName};
 use service::CommonArgs;
+use std::path::PathBuf;
 
 /// The agent on a host: runs the instances that the King assigns to it, watches them and reports.
 ///
@@ -69,6 +70,10 @@ pub struct Args {
         default_value = "/usr/local/bin:/usr/bin:/bin"
     )]
     pub path: String,
+
+    /// The socket of the Docker engine that runs containers; without an engine there, none are run.
+    #[arg(long, env = "KING_DOCKER_SOCKET", value_name = "PATH", default_value = "/var/run/docker.sock")]
+    pub docker_socket: PathBuf,
 
     #[command(flatten)]
     pub common: CommonArgs,

@@ -1,6 +1,7 @@
 //! Capabilities: which tools this host has, in which versions. Each is asked by running it, all at once, each with a
 //! limit on its time.
 
+use crate::container::Engine;
 use std::collections::BTreeMap;
 use std::process::Stdio;
 use std::time::Duration;
@@ -17,8 +18,6 @@ const TOOLS: &[(&str, &[&str])] = &[
     ("bun", &["bun", "--version"]),
     ("cargo", &["cargo", "--version"]),
     ("deno", &["deno", "--version"]),
-    // The engine's version, not the client's: without an engine nothing is reported.
-    ("docker", &["docker", "version", "--format", "{{.Server.Version}}"]),
     ("dotnet", &["dotnet", "--version"]),
     ("elixir", &["elixir", "--version"]),
     ("gcc", &["gcc", "--version"]),
@@ -38,9 +37,17 @@ const TOOLS: &[(&str, &[&str])] = &[
     ("yarn", &["yarn", "--version"]),
 ];
 
+/// The engine's name among the tools: its version, not a client's.
+const ENGINE: &str = "docker";
+
 /// The tools that answer, with their versions in three parts; empty where the answer holds none.
-pub async fn detect() -> BTreeMap<String, String> {
+pub async fn detect(engine: &Engine) -> BTreeMap<String, String> {
     let mut asked = JoinSet::new();
+    let engine = engine.clone();
+    asked.spawn(async move {
+        let version = engine.version().await.ok()?;
+        Some((ENGINE.to_owned(), version_in(&version).unwrap_or_default()))
+    });
     for (tool, command) in TOOLS {
         asked.spawn(async move { ask(command).await.map(|version| ((*tool).to_owned(), version)) });
     }

@@ -45,6 +45,7 @@ impl Row {
             | InstanceNews::Failed(_)
             | InstanceNews::PortTaken(_)
             | InstanceNews::Emitted(_)
+            | InstanceNews::ImageBuilt(_)
             | InstanceNews::Stopped(_)
             | InstanceNews::Erred(_) => {}
         }

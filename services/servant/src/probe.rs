@@ -4,7 +4,7 @@ mod command;
 
 pub use command::Question;
 
-use crate::spec::HealthTarget;
+use crate::spec::{HealthTarget, Runtime};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, ipproto, socket_with, sockopt};
 use std::io;
@@ -15,6 +15,9 @@ use tokio::net::TcpStream;
 
 /// Longest part of an answer that is looked at: the status line.
 const ANSWER_BYTES: usize = 256;
+
+/// How soon a connection that nobody takes in a container is closed.
+const CLOSED_WITHIN: Duration = Duration::from_millis(100);
 
 /// The first of these ports that somebody listens on. Connections that are only fading away do not count.
 ///
@@ -66,7 +69,10 @@ pub async fn check(target: &HealthTarget) -> Result<(), String> {
 async fn ask(target: &HealthTarget) -> Result<(), String> {
     let mut stream = connect(target.port).await.map_err(|error| error.to_string())?;
     let Some(path) = &target.check.path else {
-        return Ok(());
+        return match target.runtime {
+            Runtime::Process => Ok(()),
+            Runtime::Container => stays(stream).await,
+        };
     };
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nUser-Agent: king-servant\r\nAccept: */*\r\nConnection: close\r\n\r\n",
@@ -80,6 +86,17 @@ async fn ask(target: &HealthTarget) -> Result<(), String> {
         }
     }
     judge(&answer)
+}
+
+/// The engine takes every connection to a published port, and closes it at once when nobody listens in the container.
+async fn stays(mut stream: TcpStream) -> Result<(), String> {
+    let mut byte = [0];
+    match tokio::time::timeout(CLOSED_WITHIN, stream.read(&mut byte)).await {
+        Ok(Ok(0)) => Err("closed at once: nobody listens on that port in the container".to_owned()),
+        Ok(Err(error)) => Err(error.to_string()),
+        // It waits to be asked, or speaks first.
+        Ok(Ok(_)) | Err(_) => Ok(()),
+    }
 }
 
 /// Apps listen on the IPv4 loopback, on all addresses, or on the IPv6 loopback alone.
@@ -173,6 +190,6 @@ mod tests {
     }
 
     async fn check_once(port: u16, check: HealthCheck) -> Result<(), String> {
-        super::check(&HealthTarget { port, check }).await
+        super::check(&HealthTarget { port, check, runtime: Runtime::Process }).await
     }
 }

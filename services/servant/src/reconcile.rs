@@ -70,6 +70,9 @@ impl Reconciler {
                     instance.give_up(stage, reason.clone(), &mut actions);
                 }
             }
+            Input::ImageBuilt { instance, built } => {
+                self.with(instance, |it| it.image_built(&built, &mut actions));
+            }
             Input::Tick => self.tick(now, &mut actions),
             Input::End => self.end(now, &mut actions),
             Input::Gone(id) => self.gone(id, &mut actions),

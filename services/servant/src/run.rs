@@ -12,6 +12,8 @@ use crate::app_events::place::Place;
 use crate::app_events::{Hub, relay};
 use crate::args::Args;
 use crate::cgroup::Cgroups;
+use crate::container::Engine;
+use crate::container::supply::Supplier;
 use crate::disk::shelf::Shelf;
 use crate::disk::{Caretaker, Room};
 use crate::exec::records::Records;
@@ -50,6 +52,7 @@ pub struct Servant {
     hub: Hub,
     /// Until it runs.
     emitted: Option<mpsc::Receiver<Emitted>>,
+    engine: Engine,
     ports: PortRange,
     labels: Labels,
     exec: Exec,
@@ -96,7 +99,10 @@ impl Servant {
             credentials: None,
         };
         let bus = bus::connect(&options).await?;
+        let engine = Engine::new(args.docker_socket.clone());
+        let supplier = Supplier { engine: engine.clone(), bus: bus.clone(), folder: folder.join("releases") };
         let preparer = Preparer {
+            supplier,
             bus: bus.clone(),
             servant,
             releases: folder.join("releases"),
@@ -119,6 +125,7 @@ impl Servant {
             telemetry,
             hub,
             emitted: Some(emitted),
+            engine,
             ports: args.ports,
             labels,
             exec: if args.no_exec { Exec::Off } else { Exec::On },
@@ -142,7 +149,8 @@ impl Servant {
             &self.host,
         );
         let beats = tokio::spawn(background::beat(self.bus.clone(), self.sender.clone()));
-        let registering = tokio::spawn(background::register(registration, self.reports.clone()));
+        let registering =
+            tokio::spawn(background::register(registration, self.engine.clone(), self.reports.clone()));
         let sending = tokio::spawn(self.reports.clone().send(self.bus.clone()));
         let frames = self.telemetry.outgoing.clone();
         let telling = tokio::spawn(frames.send(self.bus.clone(), self.sender.domain.clone()));

@@ -1,7 +1,7 @@
 //! What the Servant knows of an instance: everything that starting, checking and stopping it needs, in one value.
 
 use events::manifest::{CommandLine, HealthCheck};
-use events::view::{AssignedInstance, AssignedProcess, AssignedRelease, Assignment};
+use events::view::{AssignedImage, AssignedInstance, AssignedProcess, AssignedRelease, Assignment};
 use events::{AppName, Digest, InstanceId, PortName, ProcessName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -13,6 +13,9 @@ pub struct ReleaseKey {
     pub app: AppName,
     pub release: u32,
     pub archive: Digest,
+    /// The image of a container, which needs nothing else of its release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<AssignedImage>,
 }
 
 impl fmt::Display for ReleaseKey {
@@ -35,15 +38,40 @@ pub struct Spec {
 
 impl Spec {
     fn new(instance: &AssignedInstance, release: &AssignedRelease) -> Option<Self> {
+        let how = release.processes.get(&instance.process)?.clone();
+        if how.command.is_none() && how.container.is_none() {
+            return None;
+        }
         Some(Self {
             instance: instance.instance,
-            key: ReleaseKey { app: release.app.clone(), release: release.release, archive: release.archive },
+            key: ReleaseKey {
+                app: release.app.clone(),
+                release: release.release,
+                archive: release.archive,
+                image: how.container.as_ref().map(|container| container.image.clone()),
+            },
             version: release.version.clone(),
             build: release.build.clone(),
             process: instance.process.clone(),
             ports: instance.ports.clone(),
-            how: release.processes.get(&instance.process)?.clone(),
+            how,
         })
+    }
+
+    /// What to execute; nothing where an image says it.
+    pub fn arguments(&self) -> Vec<String> {
+        self.how.command.as_ref().map(CommandLine::argv).unwrap_or_default()
+    }
+
+    /// What runs it.
+    pub fn runtime(&self) -> Runtime {
+        if self.how.container.is_some() { Runtime::Container } else { Runtime::Process }
+    }
+
+    /// The ports that its program listens on, by their names: those of a container are its own.
+    pub fn container_ports(&self) -> BTreeMap<PortName, u16> {
+        let own = |name: &PortName| self.how.container.as_ref()?.ports.get(name).copied();
+        self.ports.iter().map(|(name, port)| (name.clone(), own(name).unwrap_or(*port))).collect()
     }
 
     /// The port that is `PORT`: the first in the order of the manifest.
@@ -60,16 +88,17 @@ impl Spec {
         };
         // A command asks no port.
         let port = port.or(check.command.as_ref().map(|_| 0))?;
-        Some(HealthTarget { port, check })
+        Some(HealthTarget { port, check, runtime: self.runtime() })
     }
 
     /// What its process finds in its environment.
     pub fn environment(&self) -> BTreeMap<String, String> {
         let mut env = self.how.env.clone();
-        if let Some(port) = self.first_port() {
+        let ports = self.container_ports();
+        if let Some(port) = self.how.ports.first().and_then(|name| ports.get(name)) {
             env.insert("PORT".into(), port.to_string());
         }
-        for (name, port) in &self.ports {
+        for (name, port) in &ports {
             env.insert(name.variable(), port.to_string());
         }
         env.insert("KING_APP".into(), self.key.app.to_string());
@@ -84,10 +113,20 @@ impl Spec {
 /// The variable by which strays of an instance are found.
 pub const INSTANCE_VARIABLE: &str = "KING_INSTANCE";
 
+/// What runs an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runtime {
+    /// A holder, as a process of this host.
+    Process,
+    /// The engine, as a container.
+    Container,
+}
+
 /// Where and how to ask for health; the port means nothing where a command asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthTarget {
     pub port: u16,
+    pub runtime: Runtime,
     pub check: HealthCheck,
 }
 

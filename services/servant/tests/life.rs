@@ -348,7 +348,7 @@ async fn what_cannot_be_started_fails_with_its_stage() {
     let mut missing = kingdom.release(3, &[("x", "y")], script("true")).await;
     missing.archive = events::Digest::of(b"never stored");
     let mut no_program = script("true");
-    no_program.command = events::manifest::CommandLine::Exec(vec!["./nothing".into()]);
+    no_program.command = Some(events::manifest::CommandLine::Exec(vec!["./nothing".into()]));
     let no_program = kingdom.release(4, &[("x", "z")], no_program).await;
     let releases = [&failing, &hostile, &missing, &no_program];
     let instances = releases.map(instance);

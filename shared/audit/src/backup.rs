@@ -69,12 +69,15 @@ fn io_error(tried: &'static str) -> impl Fn(io::Error) -> BackupError {
     move |source| BackupError::Io { tried, source }
 }
 
-/// The artifacts that a state needs: Git bundles and release archives.
+/// The artifacts that a state needs: Git bundles, release archives and images.
 pub fn reachable(state: &State) -> BTreeSet<Digest> {
     let apps = state.apps.values();
     apps.flat_map(|app| {
         let archives = app.versions.values().map(|version| version.archive);
-        app.bundles.iter().copied().chain(archives)
+        let added = app.images.values().map(|held| held.archive);
+        let built = app.versions.values().flat_map(|version| version.built.values()).map(|held| held.archive);
+        let kept = app.releases.values().flat_map(|release| release.images.values().copied());
+        app.bundles.iter().copied().chain(archives).chain(added).chain(built).chain(kept)
     })
     .collect()
 }

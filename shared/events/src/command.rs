@@ -12,7 +12,7 @@ pub mod exec;
 mod kind;
 
 pub use alert::{AlertCommand, PlanMail, RecordMail};
-pub use app::{AppCommand, CreateApp, DeployApp, PushApp, RefChange, RemoveApp, ScaleApp, StopApp};
+pub use app::{AddImage, AppCommand, CreateApp, DeployApp, PushApp, RefChange, RemoveApp, ScaleApp, StopApp};
 pub use config::{ConfigCommand, SetConfig, UnsetConfig};
 pub use exec::{CancelExec, ExecCommand, RequestExec};
 pub use kind::CommandKind;

@@ -12,7 +12,10 @@ pub mod king;
 pub mod exec;
 
 pub use alert::{AlertEvent, MailFailed, MailPlanned, MailSent};
-pub use app::{AppCreated, AppDeployed, AppEmitted, AppEvent, AppPushed, AppRemoved, AppScaled, AppSettled};
+pub use app::{
+    AppCreated, AppDeployed, AppEmitted, AppEvent, AppImageAdded, AppPushed, AppRemoved, AppScaled,
+    AppSettled,
+};
 pub use command::{CommandAccepted, CommandEvent, CommandRefused};
 pub use config::{ConfigEvent, ConfigSet, ConfigUnset};
 pub use exec::{ExecCancelled, ExecEnded, ExecEvent, ExecRequested, LeftOut};
@@ -27,7 +30,7 @@ pub use servant::{
     ServantChanged, ServantDiskChanged, ServantDiskCleaned, ServantEvent, ServantJoined, ServantLost,
     ServantRemoved, ServantReturned,
 };
-pub use version::{VersionEvent, VersionPublished};
+pub use version::{VersionEvent, VersionImageBuilt, VersionPublished};
 
 use crate::kinds::{Data, DataSeed, nouns};
 use crate::wire::{Field, Kind, Like};

@@ -11,6 +11,7 @@ pub mod id;
 pub mod time;
 pub mod label;
 pub mod subject;
+pub mod image;
 pub mod manifest;
 pub mod checkpoint;
 pub mod exec;
@@ -41,6 +42,7 @@ pub use fields::Fields;
 pub use id::{
     Actor, CommandId, CommitHash, Digest, ExecId, InstanceId, KingId, KingKey, ServantId, Signature,
 };
+pub use image::{Image, ImageName, Volume, VolumeAccess};
 pub use kinds::Kinded;
 pub use label::{Labels, Selector};
 pub use manifest::Manifest;

@@ -20,6 +20,16 @@ pub const PROCESSES_PER_APP: usize = 32;
 pub const PORTS_PER_PROCESS: usize = 8;
 /// Longest command line of a process type or a build, in bytes.
 pub const COMMAND_LINE_BYTES: usize = 4096;
+/// Longest name of an image, in bytes.
+pub const IMAGE_NAME_BYTES: usize = 255;
+/// Largest image that the kingdom holds, as `docker save` writes it, in bytes.
+pub const IMAGE_BYTES: u64 = 4 << 30;
+/// Most images that an app holds.
+pub const IMAGES_PER_APP: usize = 1000;
+/// Longest path in a version or in a container, in bytes.
+pub const PATH_BYTES: usize = 1024;
+/// Most volumes of one process type.
+pub const VOLUMES_PER_PROCESS: usize = 16;
 /// Longest name of a configuration key or environment variable, in bytes.
 pub const KEY_BYTES: usize = 128;
 /// Longest value of a configuration key or environment variable, in bytes.

@@ -9,9 +9,9 @@ pub use supervision::{LIMITS_CPU, LIMITS_MEMORY, LIMITS_PIDS, Limits, StopSignal
 
 use crate::limits::{
     COMMAND_LINE_BYTES, ENVIRONMENT_BYTES, HEALTH_MS, INSTANCES_PER_PROCESS, KEY_BYTES, KEYS_PER_SCOPE,
-    PORTS_PER_PROCESS, PROCESSES_PER_APP, STOP_GRACE_MS, VALUE_BYTES,
+    PORTS_PER_PROCESS, PROCESSES_PER_APP, STOP_GRACE_MS, VALUE_BYTES, VOLUMES_PER_PROCESS,
 };
-use crate::{PortName, ProcessName};
+use crate::{Image, PortName, ProcessName, Volume};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -36,8 +36,18 @@ pub struct Manifest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Process {
-    /// What to run.
-    pub command: CommandLine,
+    /// What to run; with an image it may be absent: then the image says what to run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<CommandLine>,
+    /// Run it as a container of this image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<Image>,
+    /// Where a container listens, by the names of its ports; those that are absent: where `PORT_<NAME>` says.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub container_ports: BTreeMap<PortName, u16>,
+    /// Volumes of the app that a container sees.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<Volume>,
     /// How many instances the first deploy makes when it names no count.
     #[serde(default = "one")]
     pub count: u32,
@@ -78,9 +88,17 @@ fn ten_seconds() -> u64 {
 impl Process {
     /// A process type as a Procfile line gives it: `web` has the port `http`, others have none.
     pub fn from_command(name: &ProcessName, command: CommandLine) -> Self {
+        Self { command: Some(command), ..Self::named(name) }
+    }
+
+    /// A process type that runs nothing yet: `web` has the port `http`, others have none.
+    pub fn named(name: &ProcessName) -> Self {
         let ports = if *name == ProcessName::web() { vec![PortName::http()] } else { Vec::new() };
         Self {
-            command,
+            command: None,
+            image: None,
+            container_ports: BTreeMap::new(),
+            volumes: Vec::new(),
             count: one(),
             env: BTreeMap::new(),
             ports,
@@ -249,9 +267,10 @@ impl Manifest {
 
 impl Process {
     fn check(&self, at: &str) -> Result<(), ManifestError> {
-        if let Some(rule) = self.command.rule_broken() {
+        if let Some(rule) = self.command.as_ref().and_then(CommandLine::rule_broken) {
             return broken(format!("{at}.command"), rule);
         }
+        self.check_container(at)?;
         if self.count > INSTANCES_PER_PROCESS {
             return broken(
                 format!("{at}.count"),
@@ -278,6 +297,51 @@ impl Process {
         check_errors(&format!("{at}.errors"), self.errors.as_ref())?;
         self.supervision.check(at)?;
         self.health.as_ref().map_or(Ok(()), |health| health.check(&format!("{at}.health"), &self.ports))
+    }
+}
+
+impl Process {
+    /// What only a container has, and what it may have.
+    fn check_container(&self, at: &str) -> Result<(), ManifestError> {
+        let Some(image) = &self.image else {
+            return match self.command {
+                None => broken(at, "has neither a `command` nor an `image`"),
+                Some(_) if !self.volumes.is_empty() => {
+                    broken(format!("{at}.volumes"), "needs an `image`: a process sees the host's own files")
+                }
+                Some(_) if !self.container_ports.is_empty() => {
+                    broken(format!("{at}.ports"), "gives the port of a container, and there is no `image`")
+                }
+                Some(_) => Ok(()),
+            };
+        };
+        if let Some(rule) = image.rule_broken() {
+            return broken(format!("{at}.image"), rule);
+        }
+        if let Some((name, _)) =
+            self.container_ports.iter().find(|(name, port)| **port == 0 || !self.ports.contains(name))
+        {
+            return broken(format!("{at}.ports"), format!("gives {name} a port of 0, or does not list it"));
+        }
+        if self.health.as_ref().is_some_and(|health| health.command.is_some()) {
+            return broken(
+                format!("{at}.health.command"),
+                "is run on the host; a container is asked by its port",
+            );
+        }
+        if self.supervision.limits.nice.is_some() {
+            return broken(format!("{at}.limits.nice"), "cannot be had for a container; use `cpu`");
+        }
+        if self.volumes.len() > VOLUMES_PER_PROCESS {
+            return broken(
+                format!("{at}.volumes"),
+                format!("has {}; at most {VOLUMES_PER_PROCESS}", self.volumes.len()),
+            );
+        }
+        match self.volumes.iter().find_map(Volume::rule_broken) {
+            Some(rule) => broken(format!("{at}.volumes"), rule),
+            None => Ok(()),
+        }
     }
 }
 

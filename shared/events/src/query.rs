@@ -8,8 +8,8 @@ use crate::disk::Disk;
 use crate::event::LeftOut;
 use crate::exec::{ExecOutcome, Limits, Stdio};
 use crate::{
-    Actor, AppName, CommandId, CommitHash, DomainName, Event, EventNumber, ExecId, InstanceId, KingKey,
-    Labels, Outcome, PortName, ProcessName, Selector, ServantId, ServantName, Timestamp,
+    Actor, AppName, CommandId, CommitHash, DomainName, Event, EventNumber, ExecId, ImageName, InstanceId,
+    KingKey, Labels, Outcome, PortName, ProcessName, Selector, ServantId, ServantName, Timestamp,
 };
 use semver::Version;
 use serde::{Deserialize, Serialize};
@@ -205,6 +205,9 @@ pub struct AppItem {
     pub processes: Vec<ProcessItem>,
     /// What stands in the way, in words, when something does.
     pub obstacles: Vec<String>,
+    /// The images that the kingdom holds for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<ImageName>,
     pub created_at: Timestamp,
 }
 

@@ -4,8 +4,8 @@
 use crate::exec::{Limits, Stdio};
 use crate::manifest::{CommandLine, Errors, HealthCheck, Restart, Supervision};
 use crate::{
-    AppName, Digest, DomainName, EventNumber, ExecId, InstanceId, PortName, ProcessName, ServantId,
-    ServantName,
+    AppName, Digest, DomainName, EventNumber, ExecId, ImageName, InstanceId, PortName, ProcessName,
+    ServantId, ServantName, Volume,
 };
 use semver::Version;
 use serde::{Deserialize, Serialize};
@@ -54,7 +54,12 @@ pub struct AssignedRelease {
 /// A process type as a servant needs it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AssignedProcess {
-    pub command: CommandLine,
+    /// What to run; absent where the image says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<CommandLine>,
+    /// Run it as a container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<AssignedContainer>,
     /// The whole environment but for the ports.
     pub env: BTreeMap<String, String>,
     /// The ports in the order of the manifest: the first is `PORT`.
@@ -67,6 +72,31 @@ pub struct AssignedProcess {
     pub errors: Option<Errors>,
     #[serde(default, skip_serializing_if = "Supervision::is_empty")]
     pub supervision: Supervision,
+}
+
+/// What a process type that runs as a container needs beyond what every one needs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AssignedContainer {
+    pub image: AssignedImage,
+    /// Where it listens, by the names of its ports; those that are absent: where they are published.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ports: BTreeMap<PortName, u16>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<Volume>,
+}
+
+/// Where a servant gets an image.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AssignedImage {
+    /// The engine has it, or pulls it.
+    Named(ImageName),
+    /// The kingdom holds it under this digest.
+    Held(Digest),
+    /// This servant builds it from this Dockerfile in the archive, for all.
+    Build(String),
+    /// Another servant builds it: it is waited for.
+    Awaited,
 }
 
 /// An instance as a servant needs it.

@@ -6,6 +6,7 @@
 pub mod app;
 pub mod push;
 pub mod deploy;
+mod image;
 pub mod config;
 pub mod servant;
 pub mod instance;
@@ -54,6 +55,7 @@ pub fn command(state: &State, order: &Order) -> Result<Consent, Refusal> {
             AppCommand::Scale(order) => app::scale(state, order),
             AppCommand::Stop(order) => app::stop(state, order),
             AppCommand::Remove(order) => app::remove(state, order),
+            AppCommand::AddImage(order) => image::add(state, order),
         },
         Order::Version(VersionCommand::Publish(order)) => push::publish(state, order),
         Order::Config(order) => match order {

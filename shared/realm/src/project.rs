@@ -1,7 +1,9 @@
 //! Project: what others read of the state, and which of it an event changes.
 
-use crate::state::{App, Exec, Instance, State};
-use events::event::{AppEvent, ExecEvent, InstanceEvent, ServantEvent};
+mod image;
+
+use crate::state::{Exec, Instance, State};
+use events::event::{AppEvent, ExecEvent, InstanceEvent, ServantEvent, VersionEvent};
 use events::manifest::Errors;
 use events::view::{
     AssignedExec, AssignedInstance, AssignedProcess, AssignedRelease, Assignment, Domain, DomainServant,
@@ -41,15 +43,17 @@ pub fn touched(before: &State, event: &Event, keys: &mut BTreeSet<ViewKey>) {
                 instances.filter_map(|id| before.instances.get(id)).map(|instance| instance.servant);
             keys.extend(servants.map(ViewKey::Assignment));
         }
+        Fact::Version(VersionEvent::ImageBuilt(fact)) => keys.extend(image::waiting(before, &fact.app)),
         Fact::App(
             AppEvent::Created(_)
             | AppEvent::Pushed(_)
             | AppEvent::Deployed(_)
             | AppEvent::Scaled(_)
             | AppEvent::Settled(_)
+            | AppEvent::ImageAdded(_)
             | AppEvent::Emitted(_),
         )
-        | Fact::Version(_)
+        | Fact::Version(VersionEvent::Published(_))
         | Fact::Release(_)
         | Fact::Config(_)
         | Fact::Command(_)
@@ -67,7 +71,8 @@ fn touched_by_instance(before: &State, fact: &InstanceEvent, keys: &mut BTreeSet
             let servant = before.instances.get(&fact.instance()).map(|instance| instance.servant);
             keys.extend(servant.map(ViewKey::Assignment));
         }
-        InstanceEvent::Started(_)
+        InstanceEvent::Failed(_)
+        | InstanceEvent::Started(_)
         | InstanceEvent::BecameHealthy(_)
         | InstanceEvent::BecameUnhealthy(_)
         | InstanceEvent::Crashed(_)
@@ -75,9 +80,9 @@ fn touched_by_instance(before: &State, fact: &InstanceEvent, keys: &mut BTreeSet
         | InstanceEvent::CrashLooped(_)
         | InstanceEvent::Steadied(_)
         | InstanceEvent::Halted(_)
-        | InstanceEvent::Erred(_)
-        | InstanceEvent::Failed(_) => {}
+        | InstanceEvent::Erred(_) => {}
     }
+    keys.extend(image::moved_by_instance(before, fact));
 }
 
 fn touched_by_servant(before: &State, fact: &ServantEvent, keys: &mut BTreeSet<ViewKey>) {
@@ -91,13 +96,12 @@ fn touched_by_servant(before: &State, fact: &ServantEvent, keys: &mut BTreeSet<V
         ServantEvent::Changed(fact) => {
             keys.insert(ViewKey::Domain(fact.domain.clone()));
         }
-        ServantEvent::Lost(_)
-        | ServantEvent::Returned(_)
-        | ServantEvent::DiskChanged(_)
-        | ServantEvent::DiskCleaned(_) => {}
+        ServantEvent::Lost(_) | ServantEvent::Returned(_) => keys.extend(image::moved_by_servant(before, id)),
+        ServantEvent::DiskChanged(_) | ServantEvent::DiskCleaned(_) => {}
         ServantEvent::Removed(_) => {
             keys.insert(ViewKey::Assignment(id));
             keys.insert(ViewKey::Execs(id));
+            keys.extend(image::moved_by_servant(before, id));
         }
     }
 }
@@ -124,8 +128,8 @@ pub fn execs(state: &State, servant: ServantId) -> Execs {
 }
 
 /// Everything that a servant must be running, and what it must not be running any more.
-pub fn assignment(state: &State, servant: ServantId) -> Assignment {
-    let Some(servant) = state.servants.get(&servant) else { return Assignment::default() };
+pub fn assignment(state: &State, id_of_servant: ServantId) -> Assignment {
+    let Some(servant) = state.servants.get(&id_of_servant) else { return Assignment::default() };
     let mut releases: BTreeMap<(&AppName, u32), AssignedRelease> = BTreeMap::new();
     let mut instances = Vec::new();
     let mut stopping = Vec::new();
@@ -139,7 +143,8 @@ pub fn assignment(state: &State, servant: ServantId) -> Assignment {
         let Some(app) = state.apps.get(&instance.app) else { continue };
         let key = (&instance.app, instance.release);
         if let Entry::Vacant(vacant) = releases.entry(key) {
-            let Some(release) = assigned_release(app, &instance.app, instance.release) else { continue };
+            let whom = image::Whom { state, app, servant: id_of_servant };
+            let Some(release) = assigned_release(&whom, &instance.app, instance.release) else { continue };
             vacant.insert(release);
         }
         instances.push(assigned_instance(id, instance));
@@ -157,13 +162,15 @@ fn assigned_instance(id: InstanceId, instance: &Instance) -> AssignedInstance {
     }
 }
 
-fn assigned_release(app: &App, name: &AppName, number: u32) -> Option<AssignedRelease> {
+fn assigned_release(whom: &image::Whom<'_>, name: &AppName, number: u32) -> Option<AssignedRelease> {
+    let app = whom.app;
     let release = app.releases.get(&number)?;
     let published = app.versions.get(&release.version)?;
     let process = |name: &ProcessName| {
         let declared = published.manifest.processes.get(name)?;
         Some(AssignedProcess {
             command: declared.command.clone(),
+            container: whom.container(release, published, name),
             env: release.environments.get(name).cloned().unwrap_or_default(),
             ports: declared.ports.clone(),
             health: declared.health.clone(),

@@ -180,6 +180,7 @@ fn app_item(state: &State, name: &AppName, app: &App) -> AppItem {
             .map(|(process, wanted)| process_item(state, app, process, *wanted))
             .collect(),
         obstacles: obstacles(state, name, app),
+        images: app.images.keys().cloned().collect(),
         created_at: app.created_at,
     }
 }

@@ -30,8 +30,10 @@ impl<'a> Need<'a> {
         let declared = manifest.processes.get(process)?;
         let named =
             manifest.needs.iter().chain(&declared.needs).map(|(tool, wanted)| (tool.as_str(), wanted));
-        // A limit that its servant could not hold would be none.
-        let tools = named.chain(declared.supervision.limits.needs().map(|limit| (limit, &ANY)));
+        // A limit that its servant could not hold would be none; the engine holds those of its containers.
+        let limits = declared.supervision.limits.needs().filter(|_| declared.image.is_none());
+        let engine = declared.image.as_ref().map(|_| ENGINE);
+        let tools = named.chain(limits.map(|limit| (limit, &ANY))).chain(engine);
         Some(Self { app: name, release, process, tools: tools.collect(), ports: &declared.ports })
     }
 
@@ -119,6 +121,9 @@ impl<'a> Load<'a> {
         self.releases.insert((app, *release));
     }
 }
+
+/// What every container needs: an engine that answers.
+const ENGINE: (&str, &VersionReq) = ("docker", &VersionReq::STAR);
 
 /// What an instance takes in an assignment: its id, its names and the names of its fields.
 fn instance_bytes<'a>(

@@ -8,7 +8,7 @@ pub mod servant;
 pub mod outcome;
 pub mod exec;
 
-pub use app::{App, PublishedVersion, Release, Tally};
+pub use app::{App, HeldImage, PublishedVersion, Release, Tally};
 pub use config::{Config, Scope, Setting};
 pub use exec::{Exec, ExecRun, Execs};
 pub use instance::Instance;

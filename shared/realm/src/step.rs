@@ -284,6 +284,7 @@ fn touch(state: &State, fact: &Fact, touched: &mut BTreeSet<AppName>) {
             AppEvent::Created(_)
             | AppEvent::Pushed(_)
             | AppEvent::Settled(_)
+            | AppEvent::ImageAdded(_)
             | AppEvent::Removed(_)
             | AppEvent::Emitted(_),
         )

@@ -201,6 +201,9 @@ fn touch(state: &State, fact: &Fact, touched: &mut Touched) {
         Fact::Version(VersionEvent::Published(event)) => {
             touched.apps.insert(event.app.clone());
         }
+        Fact::Version(VersionEvent::ImageBuilt(event)) => {
+            touched.apps.insert(event.app.clone());
+        }
         Fact::Release(ReleaseEvent::Created(event)) => {
             touched.apps.insert(event.app.clone());
         }
@@ -244,6 +247,7 @@ fn touch_app(state: &State, event: &AppEvent, touched: &mut Touched) {
         | AppEvent::Deployed(_)
         | AppEvent::Scaled(_)
         | AppEvent::Settled(_)
+        | AppEvent::ImageAdded(_)
         | AppEvent::Emitted(_) => {}
     }
 }

@@ -1,7 +1,7 @@
 //! `king.yaml`: from the tree of values to the manifest, field by field, each problem at its place.
 
 use super::tree::{self, Entry, Node, Value};
-use super::{KING_YAML, ManifestProblem, Place, amount, duration};
+use super::{KING_YAML, ManifestProblem, Place, amount, container, duration};
 use events::manifest::{
     CommandLine, Errors, HealthCheck, Limits, ManifestError, Process, Restart, StopSignal, check_key,
     signal_name,
@@ -12,11 +12,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::str::FromStr;
 
-const PROCESS_KEYS: [&str; 13] = [
+const PROCESS_KEYS: [&str; 15] = [
     "command",
+    "image",
     "count",
     "env",
     "ports",
+    "volumes",
     "health",
     "restart",
     "stop_grace",
@@ -28,7 +30,7 @@ const PROCESS_KEYS: [&str; 13] = [
     "after",
 ];
 
-type Found<T> = Result<T, ManifestProblem>;
+pub(super) type Found<T> = Result<T, ManifestProblem>;
 
 /// Parses a `king.yaml`.
 ///
@@ -86,17 +88,23 @@ fn process(name: &ProcessName, node: &Node) -> Found<Process> {
 fn full_process(name: &ProcessName, whole: &Node, entries: &[Entry]) -> Found<Process> {
     if let Some(Entry { key, place, .. }) = entries.iter().find(|entry| !PROCESS_KEYS.contains(&&*entry.key))
     {
-        return Err(unknown(key, *place, &PROCESS_KEYS.join(", ")));
+        return Err(match container::forbidden(key) {
+            Some(rule) => wrong(*place, rule),
+            None => unknown(key, *place, &PROCESS_KEYS.join(", ")),
+        });
     }
-    let Some(line) = entries.iter().find(|entry| entry.key == "command") else {
-        return Err(wrong(whole.place, format!("the process type {name} has no `command`")));
-    };
-    let mut process = Process::from_command(name, command(&line.node, "`command`")?);
+    if !entries.iter().any(|entry| entry.key == "command" || entry.key == "image") {
+        return Err(wrong(whole.place, format!("the process type {name} has no `command` and no `image`")));
+    }
+    let mut process = Process::named(name);
     for Entry { key, node, .. } in entries {
         match key.as_str() {
             "count" => process.count = count(node)?,
             "env" => process.env = environment(node)?,
-            "ports" => process.ports = list(node, "`ports`")?.iter().map(port).collect::<Found<_>>()?,
+            "command" => process.command = Some(command(node, "`command`")?),
+            "image" => process.image = Some(container::image(node)?),
+            "ports" => (process.ports, process.container_ports) = container::ports(node)?,
+            "volumes" => process.volumes = container::volumes(node)?,
             "health" => process.health = Some(health(node)?),
             "restart" => process.restart = restart(node)?,
             "stop_grace" => process.stop_grace_ms = milliseconds(node)?,
@@ -106,7 +114,7 @@ fn full_process(name: &ProcessName, whole: &Node, entries: &[Entry]) -> Found<Pr
             "user" => process.supervision.user = Some(text(node, "`user`")?.to_owned()),
             "stop_signal" => process.supervision.stop_signal = Some(stop_signal(node)?),
             "after" => process.supervision.after = after(node)?,
-            // The command was read before; nothing else is left.
+            // What is unknown was refused before.
             _ => {}
         }
     }
@@ -220,7 +228,7 @@ fn environment(node: &Node) -> Found<BTreeMap<String, String>> {
         .collect()
 }
 
-fn port(node: &Node) -> Found<PortName> {
+pub(super) fn port(node: &Node) -> Found<PortName> {
     parse(scalar(node, "the name of a port")?, node.place)
 }
 
@@ -261,7 +269,7 @@ fn count(node: &Node) -> Found<u32> {
     }
 }
 
-fn map<'a>(node: &'a Node, what: &str) -> Found<&'a [Entry]> {
+pub(super) fn map<'a>(node: &'a Node, what: &str) -> Found<&'a [Entry]> {
     match &node.value {
         Value::Map(entries) => Ok(entries),
         Value::Nothing => Ok(&[]),
@@ -271,7 +279,7 @@ fn map<'a>(node: &'a Node, what: &str) -> Found<&'a [Entry]> {
     }
 }
 
-fn list<'a>(node: &'a Node, what: &str) -> Found<&'a [Node]> {
+pub(super) fn list<'a>(node: &'a Node, what: &str) -> Found<&'a [Node]> {
     match &node.value {
         Value::List(items) => Ok(items),
         Value::Nothing => Ok(&[]),
@@ -282,7 +290,7 @@ fn list<'a>(node: &'a Node, what: &str) -> Found<&'a [Node]> {
 }
 
 /// A text that is not also a number or a boolean.
-fn text<'a>(node: &'a Node, what: &str) -> Found<&'a str> {
+pub(super) fn text<'a>(node: &'a Node, what: &str) -> Found<&'a str> {
     match &node.value {
         Value::Text(text) => Ok(text),
         Value::Nothing | Value::Plain(_) | Value::List(_) | Value::Map(_) => {
@@ -292,7 +300,7 @@ fn text<'a>(node: &'a Node, what: &str) -> Found<&'a str> {
 }
 
 /// A text, or what YAML takes for a number or a boolean, as it was written.
-fn scalar<'a>(node: &'a Node, what: &str) -> Found<&'a str> {
+pub(super) fn scalar<'a>(node: &'a Node, what: &str) -> Found<&'a str> {
     match &node.value {
         Value::Text(text) | Value::Plain(text) => Ok(text),
         Value::Nothing | Value::List(_) | Value::Map(_) => {
@@ -311,19 +319,19 @@ fn kind(node: &Node) -> &'static str {
     }
 }
 
-fn parse<T: FromStr>(text: &str, place: Place) -> Found<T>
+pub(super) fn parse<T: FromStr>(text: &str, place: Place) -> Found<T>
 where
     T::Err: Display,
 {
     text.parse().map_err(|error: T::Err| wrong(place, error.to_string()))
 }
 
-fn unknown(key: &str, place: Place, known: &str) -> ManifestProblem {
+pub(super) fn unknown(key: &str, place: Place, known: &str) -> ManifestProblem {
     let key: String = key.chars().take(64).collect();
     wrong(place, format!("unknown field {key:?}; known here: {known}"))
 }
 
-fn wrong(place: Place, reason: impl Into<String>) -> ManifestProblem {
+pub(super) fn wrong(place: Place, reason: impl Into<String>) -> ManifestProblem {
     ManifestProblem { file: KING_YAML, place, reason: reason.into() }
 }
 

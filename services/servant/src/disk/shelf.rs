@@ -112,6 +112,7 @@ mod tests {
             app: "shop".parse().expect("a name"),
             release,
             archive: Digest::of(&[u8::try_from(release).expect("small")]),
+            image: None,
         };
         for release in [1, 2] {
             let tree = ReleaseFolder::new(folder.path(), &key(release));

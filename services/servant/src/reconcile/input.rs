@@ -1,5 +1,6 @@
 //! What can happen to instances, and what can be done about it.
 
+use crate::container::supply::Built;
 use crate::holder::words::{Exit, Told};
 use crate::spec::{HealthTarget, ReleaseKey, Spec};
 use events::InstanceId;
@@ -30,6 +31,11 @@ pub enum Input {
         key: ReleaseKey,
         stage: Stage,
         reason: String,
+    },
+    /// The image that this instance was to build for all; the next assignment names it.
+    ImageBuilt {
+        instance: InstanceId,
+        built: Built,
     },
     Started {
         instance: InstanceId,

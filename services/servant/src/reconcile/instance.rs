@@ -4,12 +4,14 @@ use super::crashes::{CRASH_WINDOW_MS, CRASHES, Chance, Consequence, Crashes};
 use super::health::{Due, Finding, Health};
 use super::input::{Action, Adopted, Moment, Reported, StartTrouble};
 use super::{Settings, stopped};
+use crate::container::supply::Built;
 use crate::holder::words::{Exit, Told};
 use crate::spec::Spec;
 use events::manifest::Restart;
 use events::report::{
-    Exited, Failed, InstanceNews, Looping, PortTaken, Ready, Stage, Started, Steady, Unhealthy,
+    Exited, Failed, ImageBuilt, InstanceNews, Looping, PortTaken, Ready, Stage, Started, Steady, Unhealthy,
 };
+use events::view::AssignedImage;
 
 /// How long the King is given to send other ports before the old ones are tried again.
 const PORT_RETRY_MS: u64 = 10_000;
@@ -182,6 +184,16 @@ impl Instance {
         if self.is_waiting() && self.wish == Wish::Run {
             self.phase = Phase::Starting { is_outdated: false };
             actions.push(Action::Start(Box::new(self.spec.clone())));
+        }
+    }
+
+    /// It waits on: what the King then assigns names the image.
+    pub fn image_built(&self, built: &Built, actions: &mut Vec<Action>) {
+        let instance = self.spec.instance;
+        if let Some(AssignedImage::Build(dockerfile)) = &self.spec.key.image {
+            let dockerfile = dockerfile.clone();
+            let news = ImageBuilt { instance, dockerfile, image: built.image, bytes: built.bytes };
+            self.report(news, actions);
         }
     }
 

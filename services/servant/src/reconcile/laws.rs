@@ -23,13 +23,14 @@ pub(super) fn spec(number: u8, port: u16, restart: Restart) -> Spec {
     let release = u32::from(number % 2) + 1;
     Spec {
         instance: id(number),
-        key: ReleaseKey { app, release, archive: Digest::ZERO },
+        key: ReleaseKey { app, release, archive: Digest::ZERO, image: None },
         version: "1.0.0".parse().unwrap(),
         build: None,
         process: "web".parse().unwrap(),
         ports: BTreeMap::from([("http".parse().unwrap(), port)]),
         how: AssignedProcess {
-            command: CommandLine::Shell("run".into()),
+            command: Some(CommandLine::Shell("run".into())),
+            container: None,
             env: BTreeMap::new(),
             ports: vec!["http".parse().unwrap()],
             health: None,

@@ -125,6 +125,7 @@ fn shown(action: &Action) -> String {
                     format!("{} {:?} {}", short(&news.instance), news.stage, news.reason)
                 }
                 InstanceNews::PortTaken(news) => format!("{} {}", short(&news.instance), news.port),
+                InstanceNews::ImageBuilt(news) => format!("{} {}", short(&news.instance), news.dockerfile),
                 InstanceNews::Stopped(news) => short(&news.instance),
                 InstanceNews::Emitted(news) => format!("{} {}", short(&news.instance), news.name),
                 InstanceNews::Erred(news) => short(&news.instance),

@@ -4,6 +4,7 @@
 use super::build::{BUILD_LIMIT, BUILDER_VARIABLE, BuildError, base_environment, build};
 use super::unpack::{UnpackError, UnpackLimits, unpack};
 use super::{ReleaseFolder, absent_is_fine};
+use crate::container::supply::{Supplied, Supplier, SupplyError};
 use crate::disk::{NoRoom, Room};
 use crate::spec::Spec;
 use bus::Bus;
@@ -38,6 +39,8 @@ pub enum PrepareError {
     Unpack(#[from] UnpackError),
     #[error(transparent)]
     Build(#[from] BuildError),
+    #[error(transparent)]
+    Supply(#[from] SupplyError),
     #[error("the folder of the release cannot be used: {0}")]
     Folder(#[source] io::Error),
 }
@@ -46,7 +49,8 @@ impl PrepareError {
     /// Where it failed.
     pub fn stage(&self) -> Stage {
         match self {
-            Self::Fetch(_) | Self::NoRoom(_) => Stage::Fetch,
+            Self::Supply(SupplyError::Build { .. }) => Stage::Build,
+            Self::Fetch(_) | Self::NoRoom(_) | Self::Supply(_) => Stage::Fetch,
             Self::Unpack(_) | Self::Folder(_) => Stage::Unpack,
             Self::Build(_) => Stage::Build,
         }
@@ -54,7 +58,7 @@ impl PrepareError {
 
     /// The reason in words, cut to what a report may hold.
     pub fn reason(&self) -> String {
-        let text = self.to_string();
+        let text = service::chain::chain(self);
         let start = text.len().saturating_sub(TEXT_BYTES);
         let start = (start..text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
         text[start..].to_owned()
@@ -67,6 +71,7 @@ pub type Turn = Arc<OwnedMutexGuard<()>>;
 /// Prepares releases. Clones do the same.
 #[derive(Clone)]
 pub struct Preparer {
+    pub supplier: Supplier,
     pub bus: Bus,
     pub servant: ServantId,
     pub releases: PathBuf,
@@ -86,10 +91,13 @@ impl Preparer {
     ///
     /// # Errors
     /// When it cannot be had, not even later: what may pass is waited for.
-    pub async fn prepare(&self, spec: &Spec, turn: Turn) -> Result<(), PrepareError> {
+    pub async fn prepare(&self, spec: &Spec, turn: Turn) -> Result<Supplied, PrepareError> {
+        if let Some(image) = &spec.key.image {
+            return Ok(self.supplier.supply(image, &spec.key.archive).await?);
+        }
         let folder = self.folder(spec);
         if folder.is_ready(&self.boot) {
-            return Ok(());
+            return Ok(Supplied::Ready);
         }
         let begun = tokio::time::Instant::now();
         let packed = folder.tree.with_extension("packed");
@@ -121,7 +129,7 @@ impl Preparer {
                 tracing::warn!(tree = %folder.tree.display(), %error, "release could not be synced");
             }
         });
-        Ok(())
+        Ok(Supplied::Ready)
     }
 
     async fn build(

@@ -1,6 +1,7 @@
 //! What runs beside the shell: beats, and what the servant says of itself.
 
 use super::Exec;
+use crate::container::Engine;
 use crate::keeper::Host;
 use crate::reports::{Reports, Sender};
 use crate::{capability, host};
@@ -57,13 +58,13 @@ impl Registration {
 
 /// Registers once the tools are known, and from then on again and again: what the King knows already is no news to it, and
 /// a servant that was removed while it was out of reach joins anew.
-pub async fn register(registration: Registration, reports: Reports) {
+pub async fn register(registration: Registration, engine: Engine, reports: Reports) {
     let mut facts = registration.facts;
     let mut looked: Option<Instant> = None;
     let mut last = None;
     loop {
         if looked.is_none_or(|looked| looked.elapsed() >= capability::LOOK_AGAIN) {
-            let mut found = capability::detect().await;
+            let mut found = capability::detect(&engine).await;
             match registration.exec {
                 Exec::On => drop(found.insert(EXEC_CAPABILITY.to_owned(), String::new())),
                 Exec::Off => {}

@@ -4,7 +4,7 @@ use super::shell::Shell;
 use crate::keeper::{self, Found, InstanceFolder, Seen};
 use crate::memory::{Held, Row};
 use crate::reconcile::{Adopted, Input};
-use crate::spec::Spec;
+use crate::spec::{Runtime, Spec};
 use anyhow::{Context, Result};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -15,6 +15,13 @@ impl Shell {
     /// When the folders cannot be read.
     pub async fn find(&mut self) -> Result<()> {
         let known = self.known().context("the folders of instances cannot be read")?;
+        let (contained, known): (Vec<_>, Vec<_>) =
+            known.into_iter().partition(|(_, row)| row.spec.runtime() == Runtime::Container);
+        let mut inputs = VecDeque::new();
+        for (folder, row) in contained {
+            inputs.push_back(self.adopt_container(&folder, row)?);
+        }
+        self.containers.watch();
         // All at once: one that hangs keeps no other waiting.
         let looks: Vec<_> = known
             .iter()
@@ -23,7 +30,6 @@ impl Shell {
                 tokio::spawn(async move { keeper::look(&folder, &host).await })
             })
             .collect();
-        let mut inputs = VecDeque::new();
         for ((folder, row), look) in known.into_iter().zip(looks) {
             let failed = || format!("instance {} cannot be taken over", folder.instance);
             let seen = look.await.with_context(failed)?.with_context(failed)?;
@@ -48,8 +54,7 @@ impl Shell {
                 continue;
             };
             if folder.is_stopped() && !known.contains_key(&folder.instance) {
-                self.ship(&spec);
-                self.shipping[&folder.instance].close();
+                self.ship(&spec).close();
                 continue;
             }
             known.entry(folder.instance).or_insert_with(|| Row::new(spec));
@@ -58,12 +63,22 @@ impl Shell {
         Ok(known.into_values().map(|row| (InstanceFolder::new(&instances, row.spec.instance), row)).collect())
     }
 
+    fn adopt_container(&mut self, folder: &InstanceFolder, row: Row) -> Result<Input> {
+        let spec = folder.spec().unwrap_or_else(|| row.spec.clone());
+        let shipping = self.ship(&spec);
+        let (missed, adopted) = self.containers.adopt(folder, &row, shipping);
+        tracing::info!(instance = %folder.instance, ?adopted, "found a container");
+        let (spec, looping) = (Box::new(spec), row.looping);
+        self.memory.put(row)?;
+        Ok(Input::Known { spec, missed, adopted, looping })
+    }
+
     fn adopt(&mut self, folder: &InstanceFolder, row: Row, seen: Seen) -> Result<Input> {
         let found = self.keeper.adopt(folder, seen);
         let (missed, adopted) = (row.missed(found.state()), adopted(&row, &found));
         tracing::info!(instance = %folder.instance, ?adopted, "found");
         if folder.path.is_dir() {
-            self.ship(&row.spec);
+            let _ = self.ship(&row.spec);
         }
         let (spec, looping) = (Box::new(spec_of(folder, &row, &adopted)), row.looping);
         self.memory.put(row)?;

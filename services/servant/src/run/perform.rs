@@ -8,7 +8,7 @@ use crate::probe::{self, Question};
 use crate::reconcile::{Action, Input, StartTrouble};
 use crate::release::build::base_environment;
 use crate::ship::{Shipper, Shipping};
-use crate::spec::{HealthTarget, Spec};
+use crate::spec::{HealthTarget, Runtime, Spec};
 use crate::users;
 use anyhow::Result;
 use bus::outbox::OutboxError;
@@ -84,7 +84,7 @@ impl Shell {
 
     fn prepare(&mut self, spec: Spec, inputs: &mut VecDeque<Input>) {
         let preparer = self.preparer.clone();
-        if preparer.folder(&spec).is_ready(&preparer.boot) {
+        if spec.runtime() == Runtime::Process && preparer.folder(&spec).is_ready(&preparer.boot) {
             return inputs.push_back(Input::ReleaseReady(spec.key));
         }
         self.preparing.begin(preparer, spec);
@@ -92,6 +92,14 @@ impl Shell {
 
     fn start(&mut self, spec: &Spec, inputs: &mut VecDeque<Input>) {
         let instance = spec.instance;
+        if spec.runtime() == Runtime::Container {
+            // It probes its ports itself: it may be running already.
+            if let Err(error) = self.start_container(spec) {
+                let trouble = StartTrouble::Passing(error.to_string());
+                inputs.push_back(Input::StartFailed { instance, trouble });
+            }
+            return;
+        }
         if !self.preparer.folder(spec).is_ready(&self.preparer.boot) {
             return inputs.push_back(Input::StartFailed { instance, trouble: StartTrouble::ReleaseGone });
         }
@@ -117,9 +125,9 @@ impl Shell {
         let confinement = self.confinement(supervision).map_err(|error| hopeless(&error))?;
         let folder = InstanceFolder::new(&self.instances, spec.instance);
         folder.create(spec).map_err(passing)?;
-        self.ship(spec);
+        let _ = self.ship(spec);
         let order = StartOrder {
-            arguments: spec.how.command.argv(),
+            arguments: spec.arguments(),
             environment: self.environment(spec),
             directory: self.preparer.folder(spec).tree,
             groups,
@@ -153,16 +161,33 @@ impl Shell {
         })
     }
 
+    fn start_container(&mut self, spec: &Spec) -> io::Result<()> {
+        let folder = InstanceFolder::new(&self.instances, spec.instance);
+        folder.create(spec)?;
+        let shipping = self.ship(spec);
+        self.containers.start(&folder, spec, shipping)
+    }
+
     /// Ships the output of an instance from now on.
-    pub(super) fn ship(&mut self, spec: &Spec) {
-        if self.shipping.contains_key(&spec.instance) {
-            return;
+    pub(super) fn ship(&mut self, spec: &Spec) -> Shipping {
+        if let Some(shipping) = self.shipping.get(&spec.instance) {
+            return shipping.clone();
         }
         let shipping = Shipping::default();
         let folder = InstanceFolder::new(&self.instances, spec.instance);
         let shipper = Shipper::new(self.dock.clone(), spec, folder);
         self.shipping.insert(spec.instance, shipping.clone());
-        self.shippers.spawn(shipper.run(shipping));
+        self.shippers.spawn(shipper.run(shipping.clone()));
+        shipping
+    }
+
+    fn signal(&mut self, instance: InstanceId, told: Told) {
+        if self.containers.holds(instance) {
+            return self.containers.signal(instance, told);
+        }
+        let row = self.memory.rows().get(&instance);
+        let grace_ms = row.map(|row| row.spec.how.stop_grace_ms);
+        self.keeper.signal(instance, 0, told, grace_ms);
     }
 
     fn check(&self, instance: InstanceId, run: u64, target: HealthTarget) {
@@ -204,7 +229,7 @@ impl Shell {
     }
 
     fn dismiss(&mut self, instance: InstanceId, inputs: &mut VecDeque<Input>) {
-        if self.keeper.leave(instance) {
+        if self.containers.leave(instance) || self.keeper.leave(instance) {
             self.leaving.insert(instance);
         } else {
             inputs.push_back(Input::Gone(instance));

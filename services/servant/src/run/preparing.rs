@@ -1,6 +1,7 @@
 //! The releases that are being prepared, each by one task at a time. One that nobody needs any more is broken off; when it
 //! is needed again, the next task begins once nothing of the one before writes any more, and only its outcome counts.
 
+use crate::container::supply::Supplied;
 use crate::reconcile::Input;
 use crate::release::Preparer;
 use crate::spec::{ReleaseKey, Spec};
@@ -48,7 +49,8 @@ impl Preparing {
         let handle = tokio::spawn(async move {
             let turn = Arc::new(waiting.lock_owned().await);
             let input = match preparer.prepare(&spec, turn).await {
-                Ok(()) => Input::ReleaseReady(spec.key.clone()),
+                Ok(Supplied::Ready) => Input::ReleaseReady(spec.key.clone()),
+                Ok(Supplied::Built(built)) => Input::ImageBuilt { instance: spec.instance, built },
                 Err(error) => {
                     tracing::error!(release = %spec.key, %error, "release cannot be had");
                     let (stage, reason) = (error.stage(), error.reason());

@@ -3,6 +3,7 @@
 use super::preparing::{Prepared, Preparing};
 use super::{AtEnd, Servant};
 use crate::app_events::Hub;
+use crate::container::{self, Containers};
 use crate::disk::Removal;
 use crate::holder::words::{Exit, Said, SignalOrder, StartFailure, State, Told};
 use crate::keeper::{Heard, HeardWhat, Host, Keeper};
@@ -54,6 +55,8 @@ pub struct Shell {
     reconciler: Reconciler,
     pub(super) keeper: Keeper,
     heard: mpsc::Receiver<Heard>,
+    pub(super) containers: Containers,
+    heard_of_containers: mpsc::Receiver<container::Heard>,
     pub(super) inputs: mpsc::Sender<Input>,
     waiting: mpsc::Receiver<Input>,
     pub(super) preparing: Preparing,
@@ -77,6 +80,13 @@ impl Shell {
     ) -> Self {
         let instances = servant.instances();
         let (telling, heard) = mpsc::channel(QUEUE);
+        let (telling_of_containers, heard_of_containers) = mpsc::channel(QUEUE);
+        let containers = Containers::new(
+            servant.engine,
+            servant.sender.servant,
+            servant.boot.clone(),
+            telling_of_containers,
+        );
         let (inputs, waiting) = mpsc::channel(QUEUE);
         let (answers, prepared) = mpsc::channel(QUEUE);
         // Works also when the file of this program was replaced meanwhile.
@@ -99,6 +109,8 @@ impl Shell {
             reconciler: Reconciler::new(Settings { steady_ms: servant.steady_ms, seed: seed() }),
             keeper,
             heard,
+            containers,
+            heard_of_containers,
             inputs,
             waiting,
             preparing: Preparing::new(answers),
@@ -123,6 +135,7 @@ impl Shell {
             let due = self.reconciler.deadline().map(|deadline| self.epoch + Duration::from_millis(deadline));
             tokio::select! {
                 Some(heard) = self.heard.recv() => self.hear_all(heard).await?,
+                Some(heard) = self.heard_of_containers.recv() => self.hear_of_container(heard).await?,
                 Some(input) = self.waiting.recv() => {
                     let more = std::iter::from_fn(|| self.waiting.try_recv().ok()).take(TOGETHER);
                     let inputs = std::iter::once(input).chain(more).collect();
@@ -250,6 +263,13 @@ impl Shell {
         }
     }
 
+    async fn hear_of_container(&mut self, heard: container::Heard) -> Result<()> {
+        match heard {
+            container::Heard::Input(input) => self.step(input).await,
+            container::Heard::Left(instance) => self.gone(instance).await,
+        }
+    }
+
     fn said(&mut self, instance: InstanceId, said: Said) -> Option<Input> {
         match said {
             Said::Left => None,
@@ -343,6 +363,7 @@ impl Shell {
 
     pub(super) async fn gone(&mut self, instance: InstanceId) -> Result<()> {
         self.keeper.forget(instance);
+        self.containers.forget(instance);
         self.leaving.remove(&instance);
         self.host.cgroups.remove(instance);
         self.step(Input::Gone(instance)).await?;

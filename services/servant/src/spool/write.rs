@@ -59,6 +59,11 @@ impl SpoolWriter {
         Ok(writer)
     }
 
+    /// The number of the line that the next byte belongs to.
+    pub fn next_line(&self) -> u64 {
+        self.place.line
+    }
+
     /// Takes bytes as they came from the pipe. What cannot be written is lost, and counted.
     pub fn take(&mut self, at: Timestamp, bytes: &[u8]) {
         for bytes in bytes.chunks(FRAME_BYTES) {

@@ -288,7 +288,8 @@ pub fn pack(files: &[(&str, &str)]) -> Vec<u8> {
 /// A process type that runs this script and has no port.
 pub fn script(text: &str) -> AssignedProcess {
     AssignedProcess {
-        command: CommandLine::Shell(text.to_owned()),
+        command: Some(CommandLine::Shell(text.to_owned())),
+        container: None,
         env: BTreeMap::new(),
         ports: Vec::new(),
         health: None,

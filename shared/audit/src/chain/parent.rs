@@ -1,7 +1,7 @@
 //! What an event follows from: the rules, noun by noun.
 
 use events::event::{
-    AlertEvent, AppEvent, CommandEvent, ExecEvent, InstanceEvent, RetireReason, ServantEvent,
+    AlertEvent, AppEvent, CommandEvent, ExecEvent, InstanceEvent, RetireReason, ServantEvent, VersionEvent,
 };
 use events::{AppName, Cause, Event, EventNumber, ExecId, Fact, InstanceId, ServantId};
 use uuid::Uuid;
@@ -59,9 +59,11 @@ pub(super) fn keys(event: &Event) -> Vec<Key> {
         Fact::App(fact) => match fact {
             AppEvent::Deployed(_) | AppEvent::Scaled(_) => vec![Key::Wish(fact.app().clone())],
             AppEvent::Removed(_) => vec![Key::Removed(fact.app().clone())],
-            AppEvent::Created(_) | AppEvent::Pushed(_) | AppEvent::Settled(_) | AppEvent::Emitted(_) => {
-                Vec::new()
-            }
+            AppEvent::Created(_)
+            | AppEvent::Pushed(_)
+            | AppEvent::Settled(_)
+            | AppEvent::ImageAdded(_)
+            | AppEvent::Emitted(_) => Vec::new(),
         },
         Fact::Instance(fact) => keys_of_instance(fact),
         Fact::Servant(fact) => match fact {
@@ -152,18 +154,20 @@ fn parent_by_fact(fact: &Fact) -> Parent {
             | AppEvent::Deployed(_)
             | AppEvent::Scaled(_)
             | AppEvent::Removed(_)
+            | AppEvent::ImageAdded(_)
             | AppEvent::Emitted(_) => Parent::None,
         },
         Fact::Exec(fact) => match fact {
             ExecEvent::Ended(ended) => Parent::Latest(vec![Key::Exec(ended.exec)]),
             ExecEvent::Requested(_) | ExecEvent::Cancelled(_) => Parent::None,
         },
-        Fact::Version(_)
-        | Fact::Release(_)
-        | Fact::Config(_)
-        | Fact::Command(_)
-        | Fact::Alert(_)
-        | Fact::King(_) => Parent::None,
+        Fact::Version(fact) => match fact {
+            VersionEvent::ImageBuilt(built) => Parent::Latest(vec![Key::Placed(built.instance)]),
+            VersionEvent::Published(_) => Parent::None,
+        },
+        Fact::Release(_) | Fact::Config(_) | Fact::Command(_) | Fact::Alert(_) | Fact::King(_) => {
+            Parent::None
+        }
     }
 }
 

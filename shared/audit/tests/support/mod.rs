@@ -123,18 +123,9 @@ impl World {
         if !self.state.apps.contains_key(&app) {
             self.command("kingctl:ada", AppCommand::from(CreateApp { app: app.clone() }));
         }
-        let process = Process {
-            command: CommandLine::Shell("run".into()),
-            count: 1,
-            ports: vec![],
-            env: BTreeMap::new(),
-            health: None,
-            restart: Restart::default(),
-            stop_grace_ms: 1000,
-            needs: BTreeMap::new(),
-            errors: None,
-            supervision: Default::default(),
-        };
+        let run = CommandLine::Shell("run".into());
+        let process =
+            Process { ports: vec![], stop_grace_ms: 1000, ..Process::from_command(&ProcessName::web(), run) };
         let manifest = Manifest {
             build: None,
             needs: BTreeMap::new(),

@@ -2,7 +2,7 @@
 
 use super::version::VersionSpec;
 use crate::kinds::noun;
-use crate::{AppName, CommitHash, Digest, ProcessName};
+use crate::{AppName, CommitHash, Digest, ImageName, ProcessName};
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +15,7 @@ noun! {
         Scale(ScaleApp) = "scale" @ 1,
         Stop(StopApp) = "stop" @ 1,
         Remove(RemoveApp) = "remove" @ 1,
+        AddImage(AddImage) = "add-image" @ 1,
     }
 }
 
@@ -106,4 +107,16 @@ pub struct StopApp {
 #[serde(deny_unknown_fields)]
 pub struct RemoveApp {
     pub app: AppName,
+}
+
+/// Hold an image for an app, so that any servant can load it. What is named so never changes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AddImage {
+    pub app: AppName,
+    /// What its manifests call it.
+    pub image: ImageName,
+    /// Its archive, already in the artifact store, as `docker save` writes it.
+    pub archive: Digest,
+    pub bytes: u64,
 }

@@ -3,7 +3,7 @@
 use crate::command::{RefChange, app::Bundle};
 use crate::kinds::noun;
 use crate::report::instance::is_zero;
-use crate::{AppName, EventName, Fields, InstanceId, ProcessName, ServantId, Timestamp};
+use crate::{AppName, Digest, EventName, Fields, ImageName, InstanceId, ProcessName, ServantId, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -15,6 +15,7 @@ noun! {
         Deployed(AppDeployed) = "deployed" @ 1,
         Scaled(AppScaled) = "scaled" @ 1,
         Settled(AppSettled) = "settled" @ 1,
+        ImageAdded(AppImageAdded) = "image-added" @ 1,
         Removed(AppRemoved) = "removed" @ 1,
         Emitted(AppEmitted) = "emitted" @ 1,
     }
@@ -29,6 +30,7 @@ impl AppEvent {
             Self::Deployed(event) => &event.app,
             Self::Scaled(event) => &event.app,
             Self::Settled(event) => &event.app,
+            Self::ImageAdded(event) => &event.app,
             Self::Removed(event) => &event.app,
             Self::Emitted(event) => &event.app,
         }
@@ -45,6 +47,7 @@ impl AppEvent {
             | Self::Deployed(_)
             | Self::Scaled(_)
             | Self::Settled(_)
+            | Self::ImageAdded(_)
             | Self::Removed(_) => None,
         }
     }
@@ -85,6 +88,16 @@ pub struct AppScaled {
 pub struct AppSettled {
     pub app: AppName,
     pub release: u32,
+}
+
+/// The kingdom holds an image for it: from the next deploy on, what names it gets this one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AppImageAdded {
+    pub app: AppName,
+    pub image: ImageName,
+    /// Its archive in the artifact store, as `docker save` writes it.
+    pub archive: Digest,
+    pub bytes: u64,
 }
 
 /// The app is no more; its instances are being stopped.

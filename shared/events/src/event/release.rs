@@ -1,7 +1,7 @@
 //! Events about releases.
 
 use crate::kinds::noun;
-use crate::{AppName, ProcessName};
+use crate::{AppName, Digest, ProcessName};
 use semver::Version;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -31,4 +31,7 @@ pub struct ReleaseCreated {
     pub version: Version,
     /// The whole environment of each process type, but for ports: manifest, then global, app and process type.
     pub environments: BTreeMap<ProcessName, BTreeMap<String, String>>,
+    /// The images that the kingdom held then, of the process types that name one of them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub images: BTreeMap<ProcessName, Digest>,
 }

@@ -1,7 +1,7 @@
 //! Events about versions.
 
 use crate::kinds::noun;
-use crate::{AppName, CommitHash, Digest, Manifest};
+use crate::{AppName, CommitHash, Digest, InstanceId, Manifest};
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +9,7 @@ noun! {
     /// Events about versions.
     VersionEvent = "version" {
         Published(VersionPublished) = "published" @ 1,
+        ImageBuilt(VersionImageBuilt) = "image-built" @ 1,
     }
 }
 
@@ -17,6 +18,7 @@ impl VersionEvent {
     pub fn app(&self) -> &AppName {
         match self {
             Self::Published(event) => &event.app,
+            Self::ImageBuilt(event) => &event.app,
         }
     }
 }
@@ -30,4 +32,18 @@ pub struct VersionPublished {
     pub commit: Option<CommitHash>,
     pub archive: Digest,
     pub manifest: Manifest,
+}
+
+/// An image was built from its archive, once for all: every servant that needs it loads it from the artifact store.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VersionImageBuilt {
+    pub app: AppName,
+    pub version: Version,
+    /// The path of the Dockerfile in the archive.
+    pub dockerfile: String,
+    /// The image in the artifact store, as `docker save` writes it.
+    pub image: Digest,
+    pub bytes: u64,
+    /// The instance for which it was built first.
+    pub instance: InstanceId,
 }

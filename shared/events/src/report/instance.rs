@@ -2,7 +2,7 @@
 
 use crate::kinds::noun;
 use crate::subject::Output;
-use crate::{EventName, Fields, InstanceId, Timestamp};
+use crate::{Digest, EventName, Fields, InstanceId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 noun! {
@@ -16,6 +16,7 @@ noun! {
         Steady(Steady) = "steady" @ 1,
         Failed(Failed) = "failed" @ 1,
         PortTaken(PortTaken) = "port-taken" @ 1,
+        ImageBuilt(ImageBuilt) = "image-built" @ 1,
         Stopped(Stopped) = "stopped" @ 1,
         Emitted(Emitted) = "emitted" @ 1,
         Erred(Erred) = "erred" @ 1,
@@ -34,6 +35,7 @@ impl InstanceNews {
             Self::Steady(news) => news.instance,
             Self::Failed(news) => news.instance,
             Self::PortTaken(news) => news.instance,
+            Self::ImageBuilt(news) => news.instance,
             Self::Stopped(news) => news.instance,
             Self::Emitted(news) => news.instance,
             Self::Erred(news) => news.instance,
@@ -123,6 +125,17 @@ pub enum Stage {
 pub struct PortTaken {
     pub instance: InstanceId,
     pub port: u16,
+}
+
+/// The image that it was told to build is built and stored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ImageBuilt {
+    pub instance: InstanceId,
+    /// From this Dockerfile of its version.
+    pub dockerfile: String,
+    /// In the artifact store, as `docker save` writes it.
+    pub image: Digest,
+    pub bytes: u64,
 }
 
 /// It was told to stop and is gone, or the servant knows nothing of it; or the servant stopped it because it was itself told

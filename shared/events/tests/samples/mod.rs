@@ -150,6 +150,10 @@ pub fn manifest() -> Manifest {
     }
 }
 
+fn image() -> ImageName {
+    "shop/web:1".parse().unwrap()
+}
+
 fn refusal() -> Refusal {
     Refusal {
         code: RefusalCode::Unknown,
@@ -169,12 +173,13 @@ pub fn facts_of_every_kind() -> Vec<Fact> {
 
 fn app_facts() -> Vec<Fact> {
     let counts = BTreeMap::from([(web(), 2)]);
-    let apps: [AppEvent; 7] = [
+    let apps: [AppEvent; 8] = [
         AppCreated { app: app() }.into(),
         AppPushed { app: app(), refs: refs(), bundle: Some(bundle()) }.into(),
         AppDeployed { app: app(), release: 3, counts: counts.clone() }.into(),
         AppScaled { app: app(), counts }.into(),
         AppSettled { app: app(), release: 3 }.into(),
+        AppImageAdded { app: app(), image: image(), archive: digest(), bytes: 4096 }.into(),
         AppRemoved { app: app() }.into(),
         AppEmitted {
             app: app(),
@@ -273,6 +278,16 @@ fn other_facts() -> Vec<Fact> {
         archive: digest(),
         manifest: manifest(),
     };
+    let built = VersionImageBuilt {
+        app: app(),
+        version: version(),
+        dockerfile: "Dockerfile".into(),
+        image: digest(),
+        bytes: 4096,
+        instance: instance(),
+    };
+    let release =
+        ReleaseCreated { app: app(), release: 3, version: version(), environments, images: BTreeMap::new() };
     let planned = MailPlanned {
         mail: mail(),
         incident: format!("crash/{}", instance()),
@@ -282,7 +297,8 @@ fn other_facts() -> Vec<Fact> {
     };
     vec![
         Fact::Version(published.into()),
-        Fact::Release(ReleaseCreated { app: app(), release: 3, version: version(), environments }.into()),
+        Fact::Version(built.into()),
+        Fact::Release(release.into()),
         Fact::Config(ConfigSet { app: Some(app()), process: None, values }.into()),
         Fact::Config(ConfigUnset { app: Some(app()), process: Some(web()), keys }.into()),
         Fact::Command(CommandAccepted { id: id(), command: "app.deploy".into(), release: Some(3) }.into()),
@@ -328,6 +344,7 @@ pub fn orders_of_every_kind() -> Vec<Order> {
         Order::App(ScaleApp { app: app(), process: None, count: 5 }.into()),
         Order::App(StopApp { app: app(), process: None }.into()),
         Order::App(RemoveApp { app: app() }.into()),
+        Order::App(AddImage { app: app(), image: image(), archive: digest(), bytes: 4096 }.into()),
         Order::Version(publish.into()),
         Order::Config(SetConfig { app: None, process: None, values }.into()),
         Order::Config(
@@ -380,6 +397,10 @@ pub fn news_of_every_kind() -> Vec<News> {
         News::Instance(report::Steady { instance }.into()),
         News::Instance(report::Failed { instance, stage: Stage::Unpack, reason: "../up".into() }.into()),
         News::Instance(report::PortTaken { instance, port: 20_000 }.into()),
+        News::Instance(
+            report::ImageBuilt { instance, dockerfile: "Dockerfile".into(), image: digest(), bytes: 4096 }
+                .into(),
+        ),
         News::Instance(report::Stopped { instance }.into()),
         News::Instance(report::Emitted { instance, name: event_name(), fields: fields(), dropped: 0 }.into()),
         News::Exec(report::EndedExec { exec: exec(), outcome: outcome() }.into()),

@@ -1,11 +1,11 @@
 //! What events about apps, versions and releases change.
 
-use crate::state::app::{App, PublishedVersion, RELEASES_KEPT, Release};
+use crate::state::app::{App, HeldImage, PublishedVersion, RELEASES_KEPT, Release};
 use crate::state::{Scope, State};
 use events::event::{AppEvent, AppPushed, ReleaseEvent, VersionEvent};
 use events::query::InstancePhase;
 use events::{AppName, Event};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) fn apply(state: &mut State, event: &Event, fact: &AppEvent) {
     match fact {
@@ -28,6 +28,12 @@ pub(super) fn apply(state: &mut State, event: &Event, fact: &AppEvent) {
         }
         AppEvent::Settled(fact) => {
             state.unsettled.remove(&fact.app);
+        }
+        AppEvent::ImageAdded(fact) => {
+            if let Some(app) = state.apps.get_mut(&fact.app) {
+                let held = HeldImage { at: event.at, archive: fact.archive, bytes: fact.bytes };
+                app.images.insert(fact.image.clone(), held);
+            }
         }
         AppEvent::Removed(fact) => remove(state, event, &fact.app),
         // What an app tells is kept by the log alone.
@@ -69,8 +75,16 @@ pub(super) fn apply_version(state: &mut State, event: &Event, fact: &VersionEven
                     commit: fact.commit,
                     archive: fact.archive,
                     manifest: fact.manifest.clone(),
+                    built: BTreeMap::new(),
                 };
                 app.versions.insert(fact.version.clone(), published);
+            }
+        }
+        VersionEvent::ImageBuilt(fact) => {
+            let app = state.apps.get_mut(&fact.app);
+            if let Some(version) = app.and_then(|app| app.versions.get_mut(&fact.version)) {
+                let held = HeldImage { at: event.at, archive: fact.image, bytes: fact.bytes };
+                version.built.insert(fact.dockerfile.clone(), held);
             }
         }
     }
@@ -84,6 +98,7 @@ pub(super) fn apply_release(state: &mut State, event: &Event, fact: &ReleaseEven
                 at: event.at,
                 version: fact.version.clone(),
                 environments: fact.environments.clone(),
+                images: fact.images.clone(),
             };
             app.releases.insert(fact.release, release);
             if app.releases.len() > RELEASES_KEPT {

@@ -10,8 +10,9 @@ use events::event::{
     AppDeployed, AppEvent, InstanceEvent, InstanceRetired, ReleaseCreated, ReleaseEvent, RetireReason,
 };
 use events::limits::ENVIRONMENT_BYTES;
+use events::manifest::Process;
 use events::query::InstancePhase;
-use events::{AppName, Fact, Manifest, ProcessName, Refusal, RefusalCode};
+use events::{AppName, Digest, Fact, Image, Manifest, ProcessName, Refusal, RefusalCode};
 use std::collections::BTreeMap;
 
 /// Most bytes of keys and values in all environments of one release.
@@ -27,9 +28,10 @@ pub(super) fn deploy(state: &State, order: &DeployApp) -> Result<Consent, Refusa
         app.versions.get(&order.version).ok_or_else(|| version_unknown(&order.app, app, &order.version))?;
     let counts = counts(app, &published.manifest, order)?;
     let environments = environments(state, &order.app, &published.manifest)?;
-    let same = app
-        .current_release()
-        .filter(|(_, release)| release.version == order.version && release.environments == environments);
+    let images = held_images(app, &published.manifest);
+    let same = app.current_release().filter(|(_, release)| {
+        release.version == order.version && release.environments == environments && release.images == images
+    });
     let mut facts = Vec::new();
     let number = match same {
         Some((number, _)) => {
@@ -43,6 +45,7 @@ pub(super) fn deploy(state: &State, order: &DeployApp) -> Result<Consent, Refusa
                 release: number,
                 version: order.version.clone(),
                 environments,
+                images,
             })));
             number
         }
@@ -52,6 +55,15 @@ pub(super) fn deploy(state: &State, order: &DeployApp) -> Result<Consent, Refusa
         facts.push(Fact::App(AppEvent::Deployed(deployed)));
     }
     Ok(Consent { facts, release: Some(number) })
+}
+
+/// What the kingdom holds of the images that the manifest names: the release keeps to them.
+fn held_images(app: &App, manifest: &Manifest) -> BTreeMap<ProcessName, Digest> {
+    let held = |process: &Process| match process.image.as_ref()? {
+        Image::Named(name) => app.images.get(name).map(|held| held.archive),
+        Image::Built { .. } => None,
+    };
+    manifest.processes.iter().filter_map(|(name, process)| Some((name.clone(), held(process)?))).collect()
 }
 
 /// What the order says, else what runs now, else what the manifest says.

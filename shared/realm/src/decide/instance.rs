@@ -2,8 +2,8 @@
 //!
 //! A report about an instance that is gone, or that its sender does not run, is redundant: nothing rests on it.
 
-use super::Hearing;
 use super::refuse::refusal;
+use super::{Hearing, image};
 use crate::schedule::free_ports;
 use crate::state::{Instance, State};
 use events::event::{
@@ -39,6 +39,8 @@ pub(super) fn hear(state: &State, report: &Report, news: &InstanceNews) -> Resul
             | InstanceNews::Failed(_)
             | InstanceNews::PortTaken(_)
             | InstanceNews::Emitted(_) => Hearing::Redundant,
+            // Others of its version may wait for it.
+            InstanceNews::ImageBuilt(news) => image::built(state, instance, news),
         });
     }
     Ok(live(state, id, instance, news))
@@ -65,6 +67,7 @@ fn live(state: &State, id: InstanceId, instance: &Instance, news: &InstanceNews)
         InstanceNews::Steady(_) => Hearing::Redundant,
         InstanceNews::Failed(news) => failed(id, news.stage, news.reason.clone()),
         InstanceNews::PortTaken(news) => port_taken(state, id, instance, news),
+        InstanceNews::ImageBuilt(news) => image::built(state, instance, news),
         // Assigned and yet stopped: the servant ends with all that it runs. What is done stays done.
         InstanceNews::Stopped(_) if instance.is_finished() || instance.is_halted() => Hearing::Redundant,
         InstanceNews::Stopped(_) => fact(InstanceHalted { instance: id }).into(),
@@ -168,6 +171,7 @@ fn check_text(news: &InstanceNews) -> Result<(), Refusal> {
         | InstanceNews::PortTaken(_)
         | InstanceNews::Stopped(_)
         | InstanceNews::Emitted(_) => 0,
+        InstanceNews::ImageBuilt(news) => news.dockerfile.len(),
     };
     if length > TEXT_BYTES {
         let rule = format!("is {length} bytes long; at most {TEXT_BYTES}");

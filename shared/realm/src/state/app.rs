@@ -2,7 +2,7 @@
 
 use super::instance::Instance;
 use events::command::app::Bundle;
-use events::{CommitHash, Digest, InstanceId, Manifest, ProcessName, Timestamp};
+use events::{CommitHash, Digest, ImageName, InstanceId, Manifest, ProcessName, Timestamp};
 use semver::Version;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +27,17 @@ pub struct App {
     /// Its instances, those told to stop included.
     pub instances: BTreeSet<InstanceId>,
     pub tally: Tally,
+    /// The images that the kingdom holds for it, by what its manifests call them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub images: BTreeMap<ImageName, HeldImage>,
+}
+
+/// An image in the artifact store.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HeldImage {
+    pub at: Timestamp,
+    pub archive: Digest,
+    pub bytes: u64,
 }
 
 /// How many of an app's instances stand in the way of its being settled, so that it is not counted over and over.
@@ -60,6 +71,9 @@ pub struct PublishedVersion {
     pub commit: Option<CommitHash>,
     pub archive: Digest,
     pub manifest: Manifest,
+    /// The images that were built from its archive, by the paths of their Dockerfiles.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub built: BTreeMap<String, HeldImage>,
 }
 
 /// A version with the environment of the moment of its deploy.
@@ -68,6 +82,9 @@ pub struct Release {
     pub at: Timestamp,
     pub version: Version,
     pub environments: BTreeMap<ProcessName, BTreeMap<String, String>>,
+    /// The images that the kingdom held when it was made, of the process types that name one of them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub images: BTreeMap<ProcessName, Digest>,
 }
 
 impl App {

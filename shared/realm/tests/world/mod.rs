@@ -200,8 +200,15 @@ impl World {
         let assignment = project::assignment(&self.state, self.servants[name]);
         let run = assignment.instances.iter().map(|instance| {
             let ports: Vec<String> = instance.ports.values().map(ToString::to_string).collect();
+            let release = assignment
+                .releases
+                .iter()
+                .find(|release| (&release.app, release.release) == (&instance.app, instance.release));
+            let container = release.and_then(|it| it.processes.get(&instance.process)?.container.as_ref());
+            let image =
+                container.map_or(String::new(), |container| format!(" image {}", json(&container.image)));
             format!(
-                "run {} {}/{} release {} ports {}",
+                "run {} {}/{} release {} ports {}{image}",
                 instance.instance,
                 instance.app,
                 instance.process,

@@ -75,7 +75,13 @@ fn rise(step: u64, app: &AppName) -> Fact {
         }
         2 => {
             let environments = BTreeMap::from([(web, BTreeMap::new())]);
-            Fact::from(ReleaseEvent::from(ReleaseCreated { app, release: 1, version, environments }))
+            Fact::from(ReleaseEvent::from(ReleaseCreated {
+                app,
+                release: 1,
+                version,
+                environments,
+                images: BTreeMap::new(),
+            }))
         }
         _ => {
             let counts = BTreeMap::from([(web, (INSTANCES / APPS) as u32)]);

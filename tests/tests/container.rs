@@ -1,0 +1,284 @@
+//! Containers on a real engine, each test with one of its own: deployed, served, read, and held in any weather.
+
+use kingdom_tests::apps::File;
+use kingdom_tests::engine::{Engine, IMAGE, PAGE, capable, page};
+use kingdom_tests::{Kingdom, Plan, wait};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+/// Serves its page on a port of its own choice.
+const WEB: &[File] = &[(
+    "king.yaml",
+    "processes:\n  web:\n    image: tiny:1\n    command: exec httpd -f -p 8080 -h /www\n    ports: [http: 8080]\n    health: { path: / }\n    stop_grace: 1s\n",
+)];
+
+/// Counts in the log for ever.
+const COUNTER: &[File] = &[(
+    "king.yaml",
+    "processes:\n  count:\n    image: tiny:1\n    command: 'trap \"exit 0\" TERM; i=0; while :; do i=$((i+1)); echo \"run $$ line $i\"; usleep 2000; done'\n    stop_grace: 2s\n",
+)];
+
+async fn kingdom(engine: &Engine) -> Kingdom {
+    let kingdom = Kingdom::with(Plan { engines: vec![engine.socket()], ..Plan::default() }).await;
+    capable(&kingdom, 1).await;
+    kingdom
+}
+
+async fn serves(kingdom: &Kingdom, app: &str, count: usize) {
+    wait::until(&format!("{count} of {app} serve"), async || {
+        let instances = kingdom.client.ask("instance.ls", json!({ "app": app })).await?;
+        wait::holds(instances.len() == count, || format!("{instances:?}"))?;
+        for instance in &instances {
+            let body = page(instance).await?;
+            wait::holds(body == PAGE, || body)?;
+        }
+        Ok::<_, String>(())
+    })
+    .await;
+}
+
+/// The kinds of the events about instances, oldest first.
+async fn instance_events(kingdom: &Kingdom) -> Vec<String> {
+    let events = kingdom.client.events().await;
+    events
+        .iter()
+        .map(|event| event.fact.kind().to_owned())
+        .filter(|kind| kind.starts_with("instance."))
+        .collect()
+}
+
+fn count(events: &[String], kind: &str) -> usize {
+    events.iter().filter(|event| *event == kind).count()
+}
+
+#[tokio::test]
+async fn a_container_is_deployed_serves_scales_speaks_and_stops() {
+    let engine = Engine::start().await;
+    let kingdom = kingdom(&engine).await;
+    kingdom.deploy("shop", WEB, 1).await;
+    serves(&kingdom, "shop", 1).await;
+    let made = engine.running().await;
+    assert_eq!(made.len(), 1);
+    is_shut_in(&engine, &made[0]).await;
+
+    kingdom.kingctl(&["app", "scale", "shop", "3", "--wait"]).await.success();
+    serves(&kingdom, "shop", 3).await;
+    kingdom.kingctl(&["app", "scale", "shop", "0", "--wait"]).await.success();
+    wait::until("nothing of it is left", async || {
+        let left = engine.containers("label=king.instance").await;
+        wait::holds(left.is_empty(), || format!("{left:?}"))
+    })
+    .await;
+}
+
+async fn is_shut_in(engine: &Engine, container: &str) {
+    let shown = engine.docker(&["inspect", container]).await;
+    let shown: Value = serde_json::from_str(&shown).expect("docker prints JSON");
+    let host = &shown[0]["HostConfig"];
+    assert_eq!(host["Privileged"], false);
+    assert_eq!(host["NetworkMode"], "bridge");
+    assert_eq!(host["SecurityOpt"], json!(["no-new-privileges"]));
+    assert_eq!(host["CapDrop"], json!(["ALL"]));
+    assert_eq!(host["PortBindings"]["8080/tcp"][0]["HostIp"], "127.0.0.1");
+    assert_eq!(host["PidMode"], "");
+    assert!(host["Binds"].is_null(), "{host}");
+}
+
+#[tokio::test]
+async fn a_kill_of_the_servant_ends_no_container_and_loses_no_line() {
+    let engine = Engine::start().await;
+    let mut kingdom = kingdom(&engine).await;
+    kingdom.deploy("counter", COUNTER, 1).await;
+    let before = engine.running().await;
+    for _ in 0..5 {
+        reached(&kingdom, 200).await;
+        kingdom.kill9("s1");
+        kingdom.restart("s1").await;
+    }
+    let last = lines(&kingdom).await.len();
+    reached(&kingdom, last + 300).await;
+    assert_eq!(engine.running().await, before, "the same container goes on");
+    assert_eq!(engine.containers("label=king.instance").await.len(), 1, "and no second one was made");
+    is_gapless(&lines(&kingdom).await);
+    let events = instance_events(&kingdom).await;
+    assert_eq!(count(&events, "instance.started"), 1, "{events:?}");
+    assert_eq!(count(&events, "instance.crashed"), 0, "{events:?}");
+}
+
+/// The lines of the app in the order of the log.
+async fn lines(kingdom: &Kingdom) -> Vec<String> {
+    let printed = kingdom.kingctl(&["logs", "counter", "-n", "1000000", "-o", "json"]).await.success();
+    let text = |line: &str| {
+        let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        line["text"].as_str().unwrap_or_else(|| panic!("{line}")).to_owned()
+    };
+    printed.lines().map(text).collect()
+}
+
+async fn reached(kingdom: &Kingdom, count: usize) {
+    wait::until(&format!("{count} lines are stored"), async || {
+        let lines = lines(kingdom).await.len();
+        wait::holds(lines >= count, || format!("{lines} are"))
+    })
+    .await;
+}
+
+/// Each run counts from 1 without a hole, and no line stands twice.
+fn is_gapless(lines: &[String]) {
+    let mut expected = 1;
+    for line in lines {
+        let number: u64 = line
+            .rsplit(' ')
+            .next()
+            .and_then(|number| number.parse().ok())
+            .unwrap_or_else(|| panic!("{line}"));
+        if number == 1 {
+            expected = 1;
+        }
+        assert_eq!(number, expected, "in {line:?}");
+        expected += 1;
+    }
+}
+
+#[tokio::test]
+async fn a_container_that_is_removed_by_hand_or_crashes_is_replaced_and_strangers_are_left_alone() {
+    let engine = Engine::start().await;
+    let kingdom = kingdom(&engine).await;
+    kingdom.deploy("shop", WEB, 1).await;
+    let instance = kingdom.instances("shop").await.remove(0);
+    let id = instance["instance"].as_str().expect("an id").to_owned();
+    let stranger = format!("king-{id}-2");
+    engine.docker(&["run", "-d", "--name", "mine", IMAGE, "/bin/sleep", "1000"]).await;
+    engine
+        .docker(&[
+            "run",
+            "-d",
+            "--name",
+            &stranger,
+            "--label",
+            "king.instance=x",
+            IMAGE,
+            "/bin/sleep",
+            "1000",
+        ])
+        .await;
+
+    let first = engine.containers("label=king.servant").await;
+    engine.docker(&["rm", "-f", &first[0]]).await;
+    wait::until("the crash is seen", async || {
+        let events = instance_events(&kingdom).await;
+        wait::holds(count(&events, "instance.crashed") == 1, || format!("{events:?}"))
+    })
+    .await;
+    assert_eq!(engine.docker(&["inspect", "-f", "{{.State.Running}}", &stranger]).await.trim(), "true");
+    // Its name is wanted for the next run.
+    engine.docker(&["rm", "-f", &stranger]).await;
+    serves(&kingdom, "shop", 1).await;
+
+    let second = engine.containers("label=king.servant").await;
+    engine.docker(&["kill", &second[0]]).await;
+    wait::until("it runs again", async || {
+        let events = instance_events(&kingdom).await;
+        wait::holds(count(&events, "instance.crashed") == 2, || format!("{events:?}"))?;
+        let now = engine.running().await;
+        wait::holds(now.iter().any(|id| !second.contains(id)), || format!("{now:?}"))
+    })
+    .await;
+    serves(&kingdom, "shop", 1).await;
+    assert_eq!(engine.docker(&["inspect", "-f", "{{.State.Running}}", "mine"]).await.trim(), "true");
+    assert_eq!(engine.containers("label=king.servant").await.len(), 1, "what has ended is removed");
+}
+
+#[tokio::test]
+async fn a_restart_of_the_engine_is_told_truly_and_its_containers_run_again_once() {
+    let mut engine = Engine::start().await;
+    let kingdom = kingdom(&engine).await;
+    kingdom.deploy("counter", COUNTER, 2).await;
+    reached(&kingdom, 200).await;
+    engine.restart().await;
+    wait::until("both run again", async || {
+        let events = instance_events(&kingdom).await;
+        wait::holds(
+            count(&events, "instance.crashed") == 2 && count(&events, "instance.started") == 4,
+            || format!("{events:?}"),
+        )?;
+        let running = engine.running().await.len();
+        wait::holds(running == 2, || format!("{running} run"))
+    })
+    .await;
+    let before = lines(&kingdom).await.len();
+    reached(&kingdom, before + 200).await;
+    for instance in kingdom.instances("counter").await {
+        let id = instance["instance"].as_str().expect("an id").to_owned();
+        let printed = kingdom.kingctl(&["logs", &id, "-n", "1000000", "-o", "json"]).await.success();
+        let own = printed.lines().map(|line| {
+            let line: Value = serde_json::from_str(line).expect("JSON");
+            line["text"].as_str().expect("text").to_owned()
+        });
+        is_gapless(&own.collect::<Vec<_>>());
+    }
+    assert_eq!(engine.containers("label=king.instance").await.len(), 2, "nothing of before is left");
+}
+
+#[tokio::test]
+async fn an_engine_that_hangs_holds_up_nobody_else_and_is_understood_when_it_goes_on() {
+    let engine = Engine::start().await;
+    let kingdom = kingdom(&engine).await;
+    kingdom.deploy("shop", WEB, 1).await;
+    let container = engine.running().await.remove(0);
+    let pid: i32 =
+        engine.docker(&["inspect", "-f", "{{.State.Pid}}", &container]).await.trim().parse().expect("a pid");
+    engine.signal(Signal::STOP);
+    let pid = rustix::process::Pid::from_raw(pid).expect("a pid");
+    rustix::process::kill_process(pid, Signal::KILL).expect("its first process lives");
+
+    // Processes are deployed and looked after meanwhile.
+    kingdom.deploy("metal", kingdom_tests::apps::IDLE_APP, 2).await;
+    engine.signal(Signal::CONT);
+    let since = Instant::now();
+    serves(&kingdom, "shop", 1).await;
+    assert!(since.elapsed() < Duration::from_secs(10), "the truth took {:?}", since.elapsed());
+    let events = instance_events(&kingdom).await;
+    assert_eq!(count(&events, "instance.crashed"), 1, "{events:?}");
+    let ids: BTreeSet<String> = engine.containers("label=king.instance").await.into_iter().collect();
+    assert_eq!(ids.len(), 1, "{ids:?}");
+}
+
+#[tokio::test]
+async fn what_would_let_a_container_out_is_refused_at_the_push_with_its_place() {
+    let engine = Engine::start().await;
+    let kingdom = kingdom(&engine).await;
+    for (lines, said) in [
+        ("    privileged: true\n", "king.yaml:4:5: privileged is refused"),
+        ("    network: host\n", "king.yaml:4:5: network is refused"),
+        ("    volumes: [/etc:/etc]\n", "king.yaml:4:15: mounts \"/etc\", a path of the host"),
+        ("    volumes: [/var/run/docker.sock:/sock]\n", "a path of the host"),
+    ] {
+        let yaml: &str = format!("processes:\n  web:\n    image: tiny:1\n{lines}").leak();
+        let app = "hostile";
+        let repository = kingdom.repository(app, &[("king.yaml", yaml)]).await;
+        repository.git(&["tag", "v1.0.0"]).await.success();
+        let refused = repository.git(&["push", "king", "main", "v1.0.0"]).await;
+        assert!(refused.code != 0 && refused.stderr.contains(said), "{said}: {}", refused.stderr);
+        std::fs::remove_dir_all(&repository.path).expect("it can be removed");
+    }
+}
+
+#[tokio::test]
+async fn an_image_that_nobody_has_fails_the_deploy_with_its_name() {
+    let engine = Engine::start().await;
+    let kingdom = kingdom(&engine).await;
+    let files: &[File] = &[("king.yaml", "processes:\n  web:\n    image: 127.0.0.1:1/nothing:9\n")];
+    let repository = kingdom.repository("gone", files).await;
+    repository.publish("v1.0.0").await;
+    let ended = kingdom.kingctl(&["app", "deploy", "gone@1.0.0", "--wait=60s"]).await;
+    assert!(
+        ended.code != 0 && ended.stderr.contains("127.0.0.1:1/nothing:9"),
+        "{}\n{}",
+        ended.stdout,
+        ended.stderr
+    );
+    assert!(engine.containers("label=king.instance").await.is_empty());
+}
