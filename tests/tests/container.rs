@@ -282,3 +282,26 @@ async fn an_image_that_nobody_has_fails_the_deploy_with_its_name() {
     );
     assert!(engine.containers("label=king.instance").await.is_empty());
 }
+
+#[tokio::test]
+async fn a_container_that_uses_up_its_memory_is_named_so() {
+    let engine = Engine::start().await;
+    let kingdom = kingdom(&engine).await;
+    let files: &[File] = &[(
+        "king.yaml",
+        "processes:\n  web:\n    image: tiny:1\n    command: 'sleep 2; a=x; while :; do a=$a$a; done'\n    ports: []\n    limits: { memory: 16MB }\n",
+    )];
+    let repository = kingdom.repository("hungry", files).await;
+    repository.publish("v1.0.0").await;
+    kingdom.kingctl(&["app", "deploy", "hungry@1.0.0", "--detach"]).await.success();
+    wait::until("want of memory is told", async || {
+        let events = kingdom.client.events().await;
+        let crashed = events.iter().find_map(|event| match &event.fact {
+            events::Fact::Instance(events::event::InstanceEvent::Crashed(crashed)) => Some(crashed.clone()),
+            _ => None,
+        });
+        let crashed = crashed.ok_or("no crash yet")?;
+        wait::holds(crashed.out_of_memory.is_some(), || format!("{crashed:?}"))
+    })
+    .await;
+}

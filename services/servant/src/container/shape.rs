@@ -100,11 +100,7 @@ impl Shape {
             exposed_ports: Some(spec.container_ports().values().map(|port| exposed(*port)).collect()),
             labels: Some(labels(spec, servant, run)),
             user: spec.how.supervision.user.clone(),
-            stop_signal: spec
-                .how
-                .supervision
-                .stop_signal
-                .map(|signal| signal_name(signal.number()).to_owned()),
+            stop_signal: spec.how.supervision.stop_signal.map(|signal| signal_name(signal.number())),
             tty: Some(false),
             host_config: Some(host_config(spec, container)),
             ..ContainerCreateBody::default()

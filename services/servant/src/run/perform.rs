@@ -76,6 +76,9 @@ impl Shell {
     }
 
     fn signal(&mut self, instance: InstanceId, told: Told) {
+        if self.containers.holds(instance) {
+            return self.containers.signal(instance, told);
+        }
         let how = self.memory.rows().get(&instance).map(|row| &row.spec.how);
         let grace_ms = how.map(|how| how.stop_grace_ms);
         let signal = how.and_then(|how| how.supervision.stop_signal).map(StopSignal::number);
@@ -179,15 +182,6 @@ impl Shell {
         self.shipping.insert(spec.instance, shipping.clone());
         self.shippers.spawn(shipper.run(shipping.clone()));
         shipping
-    }
-
-    fn signal(&mut self, instance: InstanceId, told: Told) {
-        if self.containers.holds(instance) {
-            return self.containers.signal(instance, told);
-        }
-        let row = self.memory.rows().get(&instance);
-        let grace_ms = row.map(|row| row.spec.how.stop_grace_ms);
-        self.keeper.signal(instance, 0, told, grace_ms);
     }
 
     fn check(&self, instance: InstanceId, run: u64, target: HealthTarget) {

@@ -48,18 +48,18 @@
 
 # The builder is given up: the other builds.
 > report b instance.failed {"instance":"i2","stage":"build","reason":"no such file"}
-  20 instance.failed {"instance":"i1","stage":"build","reason":"no such file"}
+  20 instance.failed {"instance":"i2","stage":"build","reason":"no such file"}
   verdict: "committed"
 > assignment a
   run i4 shop/web release 1 ports  image {"held":"0000000000000000000000000000000000000000000000000000000000000002"}
-  run i1 shop/job release 1 ports  image "awaited"
-  run i3 shop/job release 1 ports  image "awaited"
+  run i1 shop/job release 1 ports  image {"build":"Dockerfile"}
+  run i3 shop/job release 1 ports  image {"build":"Dockerfile"}
 > assignment b
-  run i2 shop/job release 1 ports  image {"build":"Dockerfile"}
+  run i2 shop/job release 1 ports  image "awaited"
 
 # Built once, it is held for all, and what is built beside it is of no use.
 > report a instance.image-built {"instance":"i1","dockerfile":"Dockerfile","image":"0000000000000000000000000000000000000000000000000000000000000004","bytes":9}
-  21 version.image-built {"app":"shop","version":"1.0.0","dockerfile":"Dockerfile","image":"0000000000000000000000000000000000000000000000000000000000000004","bytes":9,"instance":"i2"}
+  21 version.image-built {"app":"shop","version":"1.0.0","dockerfile":"Dockerfile","image":"0000000000000000000000000000000000000000000000000000000000000004","bytes":9,"instance":"i1"}
   verdict: "committed"
 > report b instance.image-built {"instance":"i2","dockerfile":"Dockerfile","image":"0000000000000000000000000000000000000000000000000000000000000005","bytes":9}
   verdict: "redundant"

@@ -42,7 +42,7 @@
 > query why-not.app {"app":"shop","servant":"a","process":"worker"}
   refused: process: release 1 of "shop" has no such process type; see `kingctl app show shop`
 > query why.instance {"instance":"i1"}
-  {"app":"shop","candidates":[{"all":0,"obstacles":[],"same":0,"servant":"d"},{"all":1,"obstacles":[],"same":1,"servant":"a"},{"all":1,"obstacles":[],"same":1,"servant":"c"},{"all":0,"obstacles":["is lost","has node 16.0.0, not >=18","has only 1 of 2 ports free in 20000-20000"],"same":0,"servant":"b"}],"candidates_left_out":0,"instance":"i1","phase":"placed","process":"web","reasons":["release 1 of shop shall run, with 2 of web","it is placed since 1970-01-01T00:00:07.000Z"],"release":1,"servant":"a"}
+  {"app":"shop","candidates":[{"all":0,"obstacles":[],"same":0,"servant":"d"},{"all":1,"obstacles":[],"same":1,"servant":"a"},{"all":1,"obstacles":[],"same":1,"servant":"c"},{"all":0,"obstacles":["is lost","has node 16.0.0, not >=18","has only 1 of 2 ports free in 20000-20000"],"same":0,"servant":"b"}],"candidates_left_out":0,"causes":[],"instance":"i1","phase":"placed","process":"web","reasons":["release 1 of shop shall run, with 2 of web","it is placed since 1970-01-01T00:00:07.000Z"],"release":1,"servant":"a"}
 > command c4 app.scale {"app":"shop","count":0}
   15 app.scaled {"app":"shop","counts":{"web":0}}
   16 instance.retired {"instance":"i1","reason":"scaled-down"}
@@ -51,6 +51,6 @@
 > query why-not.app {"app":"shop","servant":"d"}
   {"app":"shop","process":"web","reasons":["0 of web shall run"],"servant":"d","standing":"not-wanted"}
 > query why.instance {"instance":"i1"}
-  {"app":"shop","candidates":[{"all":0,"obstacles":[],"same":0,"servant":"d"},{"all":1,"obstacles":[],"same":0,"servant":"a"},{"all":1,"obstacles":[],"same":0,"servant":"c"},{"all":0,"obstacles":["is lost","has node 16.0.0, not >=18","has only 1 of 2 ports free in 20000-20000"],"same":0,"servant":"b"}],"candidates_left_out":0,"instance":"i1","phase":"stopping","process":"web","reasons":["release 1 of shop shall run, with 0 of web","it is stopping since 1970-01-01T00:00:09.000Z: scaled down"],"release":1,"servant":"a"}
+  {"app":"shop","candidates":[{"all":0,"obstacles":[],"same":0,"servant":"d"},{"all":1,"obstacles":[],"same":0,"servant":"a"},{"all":1,"obstacles":[],"same":0,"servant":"c"},{"all":0,"obstacles":["is lost","has node 16.0.0, not >=18","has only 1 of 2 ports free in 20000-20000"],"same":0,"servant":"b"}],"candidates_left_out":0,"causes":[],"instance":"i1","phase":"stopping","process":"web","reasons":["release 1 of shop shall run, with 0 of web","it is stopping since 1970-01-01T00:00:09.000Z: scaled down"],"release":1,"servant":"a"}
 > query why.instance {"instance":"00000000-0000-0000-0000-000000000009"}
   refused: instance: there is no instance 00000000-0000-0000-0000-000000000009: it is gone, or never was; see `kingctl instance ls`; what became of one that is gone stands in its events
