@@ -3,8 +3,8 @@
 use crate::failure::Failure;
 use crate::values::parse_duration;
 use crate::{
-    alert, app, audit_log, backup, command, config, event, exec, instance, king, logs, output, release,
-    replay, servant, state, up, version, why,
+    alert, app, audit_log, backup, command, config, event, exec, image, instance, king, logs, output,
+    release, replay, servant, state, up, version, why,
 };
 use clap::{Args, Parser, Subcommand};
 use std::time::Duration;

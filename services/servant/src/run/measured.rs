@@ -30,6 +30,7 @@ impl Shell {
             }
             Input::Assigned { .. }
             | Input::ReleaseReady(_)
+            | Input::ImageBuilt { .. }
             | Input::ReleaseFailed { .. }
             | Input::StartFailed { .. }
             | Input::Passed { .. }

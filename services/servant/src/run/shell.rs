@@ -84,7 +84,7 @@ impl Shell {
         let containers = Containers::new(
             servant.engine,
             servant.sender.servant,
-            servant.boot.clone(),
+            servant.preparer.boot.clone(),
             telling_of_containers,
         );
         let (inputs, waiting) = mpsc::channel(QUEUE);
