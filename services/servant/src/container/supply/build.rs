@@ -79,7 +79,9 @@ impl Supplier {
 
     async fn try_store(&self, name: &str) -> Result<Built, SupplyError> {
         let saved = Aside::new(&self.folder);
-        self.engine.save(name, &saved.0, IMAGE).await?;
+        // By its id: the archive brings no name with it.
+        let image = self.engine.image(name).await?.unwrap_or_else(|| name.to_owned());
+        self.engine.save(&image, &saved.0, IMAGE).await?;
         let path = saved.0.clone();
         let built = aside(move || digest(path)).await?;
         if built.bytes > IMAGE_BYTES {
