@@ -139,9 +139,11 @@ pub async fn serve(args: &Args, shutdown: &Shutdown) -> Result<(), KingError> {
 
 async fn serve_well(args: &Args, folder: &Folder, shutdown: &Shutdown) -> Result<(), KingError> {
     let listener = listen(args).await?;
+    // Until the last task has ended: what it said last goes out by the lane.
+    let lane = Arc::new(Lane::open().map_err(KingError::Lane)?);
     let mut tasks = Tasks::new(shutdown.clone());
     let started = tokio::select! {
-        started = start(args, folder, listener, &mut tasks) => started,
+        started = start(args, &lane, folder, listener, &mut tasks) => started,
         () = shutdown.requested() => return Ok(()),
     };
     match started {
@@ -165,11 +167,12 @@ async fn listen(args: &Args) -> Result<TcpListener, KingError> {
 /// HTTP is there first and says what is waited for; then the journal and the log are read, and everything else follows.
 async fn start(
     args: &Args,
+    lane: &Arc<Lane>,
     folder: &Folder,
     listener: TcpListener,
     tasks: &mut Tasks,
 ) -> Result<(), KingError> {
-    let (king, journal) = King::connect(args, folder, tasks.shutdown()).await?;
+    let (king, journal) = King::connect(args, lane, folder, tasks.shutdown()).await?;
     edge::open(&king, args, folder, listener, tasks).await?;
     let fold = king.keep(journal, tasks).await?;
     let follower = Follower::start(king.log.clone(), king.kingdom.clone(), fold).await?;
@@ -180,10 +183,10 @@ async fn start(
 impl King {
     async fn connect(
         args: &Args,
+        lane: &Arc<Lane>,
         folder: &Folder,
         shutdown: &Shutdown,
     ) -> Result<(Self, Journal), KingError> {
-        let lane = Arc::new(Lane::open().map_err(KingError::Lane)?);
         let options = args.bus();
         let bus = lane.run(async move { connect::connect(&options).await }).await?;
         let replicas = prove(args).await?.replicas();
@@ -222,7 +225,7 @@ impl King {
             ),
             signer,
             past,
-            lane,
+            lane: lane.clone(),
             telemetry,
             bus,
             log,

@@ -165,7 +165,13 @@ pub(super) async fn call(parts: &Parts, heir: KingId) {
         );
     };
     let succeed = wire::encode(&PeerMessage::Succeed { from: parts.king(), taken });
-    if let Err(error) = parts.bus.publish(&subject::peer(heir), &[], succeed).await {
+    let called = parts.bus.publish(&subject::peer(heir), &[], succeed).await;
+    // This King may end at once.
+    let called = match called {
+        Ok(()) => parts.bus.flush().await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = called {
         tracing::warn!(%error, "the next King was not called; it finds the lease by itself");
     }
 }
