@@ -25,7 +25,8 @@ pub(super) async fn leave(connection: Weak<Inner>, servers: usize) {
         let Some(inner) = connection.upgrade() else { return };
         let bus = Bus { inner };
         // A connection that is down is made again by the client library.
-        if !bus.inner.link.borrow().connected || is_in_touch(&bus).await {
+        let is_down = !bus.inner.link.borrow().connected;
+        if is_down || is_in_touch(&bus).await {
             in_touch = Instant::now();
         } else if in_touch.elapsed() >= PATIENCE {
             try_others(&bus, servers).await;
