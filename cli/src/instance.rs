@@ -4,11 +4,13 @@ use crate::cli::Globals;
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::output::{self, Item, Paint};
+use crate::plan::PlanArgs;
 use crate::table::Cell;
 use crate::top::{self, Measured, TopArgs, age, percent, size};
 use clap::Subcommand;
+use events::command::{InstanceCommand as Wanted, RestartInstance};
 use events::query::{InstanceItem, InstanceMetrics, InstancePhase, MetricsQuestion, Question};
-use events::{AppName, ServantName};
+use events::{AppName, InstanceId, ServantName};
 
 /// Instances.
 #[derive(Debug, Subcommand)]
@@ -37,6 +39,15 @@ pub enum InstanceCommand {
         #[command(flatten)]
         top: TopArgs,
     },
+    /// Restart what an instance runs: its workers one after another, each new one before an old one ends.
+    #[command(after_help = "Examples:\n  kingctl instance restart 0192f0c1-5d6e-7a3b-8c4d-9e0f1a2b3c4d\n  \
+                      kingctl event ls --kind instance.started")]
+    Restart {
+        /// Its id, from `kingctl instance ls`.
+        instance: InstanceId,
+        #[command(flatten)]
+        plan: PlanArgs,
+    },
 }
 
 impl InstanceCommand {
@@ -55,6 +66,10 @@ impl InstanceCommand {
             Self::Top { app, servant, top } => {
                 let question = MetricsQuestion { app, servant, ..MetricsQuestion::default() };
                 top::run::<InstanceMetrics>(globals, "instance.metrics", &question, &top).await
+            }
+            Self::Restart { instance, plan } => {
+                let said = format!("instance {instance} is told to restart\n");
+                plan.send_and_say(globals, Wanted::from(RestartInstance { instance }).into(), &said).await
             }
         }
     }
@@ -78,8 +93,8 @@ fn paint(phase: InstancePhase) -> Paint {
 
 impl Item for InstanceItem {
     const COLUMNS: &'static [&'static str] = &[
-        "INSTANCE", "APP", "PROCESS", "RELEASE", "VERSION", "SERVANT", "PHASE", "PID", "PORTS", "CRASHES",
-        "REASON",
+        "INSTANCE", "APP", "PROCESS", "RELEASE", "VERSION", "SERVANT", "PHASE", "PID", "WORKERS", "PORTS",
+        "CRASHES", "REASON",
     ];
 
     fn cells(&self) -> Vec<Cell> {
@@ -94,6 +109,7 @@ impl Item for InstanceItem {
             Cell::new(&self.servant),
             Cell::painted(paint(self.phase), self.phase),
             Cell::optional(self.pid),
+            Cell::optional(self.workers),
             Cell::optional((!ports.is_empty()).then(|| ports.join(","))),
             Cell::new(self.crashes),
             Cell::optional(first_line),

@@ -150,7 +150,7 @@ mod tests {
             servant: servant(),
             ports: BTreeMap::new(),
         };
-        let started = InstanceStarted { instance: instance(), pid: 7 };
+        let started = InstanceStarted { instance: instance(), pid: 7, slot: None };
         let stopped = InstanceStopped { instance: instance() };
         [placed.into(), started.into(), stopped.into()].map(|fact: InstanceEvent| event(fact))
     }

@@ -58,6 +58,8 @@ pub fn paint(fact: &Fact) -> Paint {
             | InstanceEvent::Finished(_)
             | InstanceEvent::PortsReplaced(_)
             | InstanceEvent::Halted(_)
+            | InstanceEvent::RestartOrdered(_)
+            | InstanceEvent::WorkersScaled(_)
             | InstanceEvent::Retired(_)
             | InstanceEvent::Stopped(_) => Paint::None,
         },
@@ -88,6 +90,7 @@ mod tests {
             uptime_ms: 1500,
             restart_in_ms: Some(0),
             out_of_memory: None,
+            slot: None,
         };
         let event = Event {
             id: 42,

@@ -145,9 +145,11 @@ impl Incidents {
             InstanceEvent::Retired(retired) => self.close_all(event, id, Closing::Retired(retired.reason)),
             InstanceEvent::Stopped(_) => self.close_all(event, id, Closing::Stopped),
             InstanceEvent::Erred(erred) => self.errors.erred(&self.words, &self.names, event, erred),
-            InstanceEvent::Placed(_) | InstanceEvent::Started(_) | InstanceEvent::PortsReplaced(_) => {
-                Vec::new()
-            }
+            InstanceEvent::Placed(_)
+            | InstanceEvent::Started(_)
+            | InstanceEvent::PortsReplaced(_)
+            | InstanceEvent::RestartOrdered(_)
+            | InstanceEvent::WorkersScaled(_) => Vec::new(),
         });
         notices
     }

@@ -48,6 +48,7 @@ fn crashed() -> Fact {
         uptime_ms: 3200,
         restart_in_ms: Some(0),
         out_of_memory: None,
+        slot: None,
     };
     Fact::Instance(crash.into())
 }

@@ -108,7 +108,7 @@ fn started(number: u128, count: u64) -> Report {
         at: Timestamp(1),
         actor: format!("servant:{name}").parse().expect("an actor"),
         domain: domain(),
-        news: News::Instance(Started { instance: InstanceId(Uuid::nil()), pid: 7 }.into()),
+        news: News::Instance(Started { instance: InstanceId(Uuid::nil()), pid: 7, slot: None }.into()),
     }
 }
 

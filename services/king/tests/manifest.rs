@@ -1,7 +1,7 @@
 //! Manifests as people write them: what is understood, and where each problem is found.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use events::manifest::{CommandLine, Errors, Restart, StopSignal};
+use events::manifest::{CommandLine, Errors, Listen, Restart, StopSignal, Workers};
 use king::manifest::{KING_YAML, PROCFILE, parse, parse_king_yaml, parse_procfile};
 
 const FULL: &str = r#"# everything that can be said
@@ -67,6 +67,35 @@ fn web_has_a_port_unless_it_says_otherwise() {
     assert_eq!(ports("processes: { web: node server.js }"), 1);
     assert_eq!(ports("processes: { web: { command: node server.js } }"), 1);
     assert_eq!(ports("processes: { web: { command: node server.js, ports: [] } }"), 0);
+}
+
+#[test]
+fn workers_are_counted_in_three_ways() {
+    let workers = |text: &str| {
+        let text = format!("processes: {{ web: {{ command: x, workers: {text} }} }}");
+        parse_king_yaml(&text)
+            .map(|manifest| manifest.processes[&"web".parse().unwrap()].workers.clone().unwrap())
+    };
+    assert_eq!(workers("auto"), Ok(Workers::AUTO));
+    assert_eq!(workers("4"), Ok(Workers::fixed(4)));
+    let some = workers("{ min: 2, max: auto, cpu: 50, address: 0.0.0.0 }").expect("it is right");
+    assert_eq!((some.min, some.max, some.cpu, some.listen), (Some(2), None, 50, Listen::Shared));
+    assert_eq!(some.bound_to().to_string(), "0.0.0.0");
+    assert_eq!(workers("{ max: 1, listen: own }").map(|workers| workers.listen), Ok(Listen::Own));
+    for (text, reason) in [
+        ("0", "from 1 to 64"),
+        ("many", "auto, a number, or a map"),
+        ("{ min: 3, max: 2 }", "more than `max`"),
+        ("{ cpu: 100 }", "from 20 to 95"),
+        ("{ max: 2, listen: own }", "a port for each of 2 workers"),
+        ("{ listen: alone }", "shared, own"),
+        ("{ most: 2 }", "min, max, cpu, listen, address"),
+        ("2, restart: never", "restart: always"),
+    ] {
+        let problem = workers(text).expect_err(text);
+        assert!(problem.reason.contains(reason), "{text}: {problem}");
+        assert!(problem.place.column > 30, "{text}: {problem}");
+    }
 }
 
 #[test]

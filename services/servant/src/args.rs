@@ -1,6 +1,8 @@
 //! The flags of a servant.
 
-use crate::disk;
+use crate::reconcile::Settings;
+use crate::reconcile::scale::Windows;
+use crate::{disk, host};
 use anyhow::{Result, ensure};
 use clap::Parser;
 use events::label::{LabelValue, parse_label};
@@ -60,6 +62,13 @@ pub struct Args {
     /// How long they are kept, in days.
     #[arg(long, env = "KING_KEEP_DAYS", value_name = "DAYS", default_value_t = 7, value_parser = clap::value_parser!(u16).range(0..=3650))]
     pub keep_days: u16,
+    /// How long workers must be too busy before there are more, in milliseconds.
+    #[arg(long, env = "KING_GROW_MS", value_name = "MS", default_value_t = Windows::default().grow_ms)]
+    pub grow_ms: u64,
+
+    /// How long fewer workers must be enough before one is taken away, in milliseconds.
+    #[arg(long, env = "KING_SHRINK_MS", value_name = "MS", default_value_t = Windows::default().shrink_ms)]
+    pub shrink_ms: u64,
 
     /// Where builds and instances look for programs.
     #[arg(
@@ -80,6 +89,16 @@ pub struct Args {
 }
 
 impl Args {
+    /// What the reconciler goes by.
+    pub fn settings(&self) -> Settings {
+        Settings {
+            steady_ms: self.steady_ms,
+            cpus: u16::try_from(host::cpus()).unwrap_or(u16::MAX),
+            windows: Windows { grow_ms: self.grow_ms, shrink_ms: self.shrink_ms },
+            ..Settings::default()
+        }
+    }
+
     /// How the disk is kept from filling.
     ///
     /// # Errors

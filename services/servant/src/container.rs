@@ -159,7 +159,7 @@ fn adopted(record: &Record, row: &Row, boot: &str) -> Adopted {
     if record.is_open(boot) {
         let pid = record.pid.unwrap_or_default();
         let is_reported = if row.started_pid == Some(pid) { Reported::Yes } else { Reported::No };
-        return Adopted::Running { pid, is_reported };
+        return Adopted::Running { pid, is_reported, restarts: row.spec.restarts };
     }
     match &record.exit {
         Some(exit) => {

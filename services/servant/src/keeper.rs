@@ -15,6 +15,7 @@ use crate::holder::words::{Exit, Order, Run, Said, SignalOrder, StartOrder, Stat
 use crate::holder::{LOCK, runs};
 use crate::spec::INSTANCE_VARIABLE;
 use events::InstanceId;
+use events::limits::WORKERS;
 use nursery::Nursery;
 use std::collections::HashMap;
 use std::fs::{File, TryLockError};
@@ -111,8 +112,8 @@ pub struct Keeper {
     heard: mpsc::Sender<Heard>,
 }
 
-/// Most orders that wait for one holder.
-const ORDERS: usize = 16;
+/// Most orders that wait for one holder: all of its workers may be started and told to end together.
+const ORDERS: usize = 2 * WORKERS as usize;
 
 impl Keeper {
     /// `program` is this same program, which can be a holder; `instances` is where the folders of instances are.

@@ -1,13 +1,13 @@
 //! What the servant must know after its own death: its assignment with the place in the log that it reflects, and a row
 //! for each instance. Stored before it is acted on.
 
-use crate::holder::words::{Exit, State, Told};
+use crate::holder::words::{Exit, SlotState, State, Told};
 use crate::reconcile::{Adopted, Reported};
 use crate::spec::Spec;
 use bus::table::{Table, TableError};
 use events::report::InstanceNews;
 use events::view::{Assignment, Stamp, Stamped};
-use events::{InstanceId, wire};
+use events::{InstanceId, Slot, wire};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -25,19 +25,49 @@ pub struct Row {
     pub started_pid: Option<u32>,
     /// The last run whose end was reported.
     pub exited_run: u64,
+    /// The same of each of its workers, where it has some.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub slots: BTreeMap<Slot, SlotRow>,
+    /// How many workers the King was told of.
+    #[serde(default)]
+    pub workers: u16,
+}
+
+/// What is remembered of a worker.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SlotRow {
+    pub started_pid: Option<u32>,
+    pub exited_run: u64,
+    /// How many restarts were ordered before it was started.
+    pub restarts: u32,
 }
 
 impl Row {
     /// A row of an instance that has done nothing yet.
     pub fn new(spec: Spec) -> Self {
-        Self { spec, looping: false, started_pid: None, exited_run: 0 }
+        let (slots, workers) = (BTreeMap::new(), 0);
+        Self { spec, looping: false, started_pid: None, exited_run: 0, slots, workers }
     }
 
     /// What was reported, durably, is not reported again after a restart; `exited_run` is the run whose end it tells.
     pub fn remember(&mut self, news: &InstanceNews, exited_run: Option<u64>) {
         match news {
-            InstanceNews::Started(news) => self.started_pid = Some(news.pid),
-            InstanceNews::Exited(_) => self.exited_run = exited_run.unwrap_or_default(),
+            InstanceNews::Started(news) => match news.slot {
+                Some(slot) => {
+                    let restarts = self.spec.restarts;
+                    let row = self.slots.entry(slot).or_default();
+                    (row.started_pid, row.restarts) = (Some(news.pid), restarts);
+                }
+                None => self.started_pid = Some(news.pid),
+            },
+            InstanceNews::Exited(news) => {
+                let run = exited_run.unwrap_or_default();
+                match news.slot {
+                    Some(slot) => self.slots.entry(slot).or_default().exited_run = run,
+                    None => self.exited_run = run,
+                }
+            }
+            InstanceNews::Scaled(news) => self.workers = news.to,
             InstanceNews::Looping(_) => self.looping = true,
             InstanceNews::Steady(_) => self.looping = false,
             InstanceNews::Ready(_)
@@ -55,23 +85,42 @@ impl Row {
     /// before it could tell.
     pub fn missed(&self, state: &State) -> Vec<Exit> {
         let is_missed =
-            |exit: &&Exit| exit.slot == 0 && exit.run > self.exited_run && exit.told == Told::Nothing;
+            |exit: &&Exit| exit.run > self.slot(exit.slot).exited_run && exit.told == Told::Nothing;
         state.past.iter().filter(is_missed).cloned().collect()
     }
 
-    /// How its instance is found at the start: by what its holder, or the holder's folder, says.
-    pub fn adopted(&self, state: &State, held: Held) -> Adopted {
+    /// What is remembered of a slot.
+    pub fn slot(&self, slot: Slot) -> SlotRow {
+        if self.spec.how.workers.is_some() {
+            return self.slots.get(&slot).cloned().unwrap_or_default();
+        }
+        SlotRow { started_pid: self.started_pid, exited_run: self.exited_run, restarts: self.spec.restarts }
+    }
+
+    /// How its instance is found at the start: by what its holder, or the holder's folder, says. Of workers, those that
+    /// run and those whose end is to be told; without workers, slot 0 in any case.
+    pub fn adopted(&self, state: &State, held: Held) -> BTreeMap<Slot, Adopted> {
+        if self.spec.how.workers.is_none() {
+            return BTreeMap::from([(0, self.adopted_slot(state.slot(0).as_ref(), held))]);
+        }
+        let slots = std::iter::once(0).chain(state.others.iter().map(|other| other.run.slot));
+        let each = slots.map(|slot| (slot, self.adopted_slot(state.slot(slot).as_ref(), held)));
+        each.filter(|(_, adopted)| adopted.matters()).collect()
+    }
+
+    fn adopted_slot(&self, state: Option<&SlotState>, held: Held) -> Adopted {
+        let said = |is_so| if is_so { Reported::Yes } else { Reported::No };
         match state {
-            State { exit: Some(exit), .. } => {
-                let is_reported = if self.exited_run >= exit.run { Reported::Yes } else { Reported::No };
+            Some(SlotState { exit: Some(exit), .. }) => {
+                let is_reported = said(self.slot(exit.slot).exited_run >= exit.run);
                 Adopted::Exited { exit: exit.clone(), is_reported }
             }
-            State { run: Some(run), exit: None, .. } if held == Held::Yes => {
-                let is_reported =
-                    if self.started_pid == Some(run.pid) { Reported::Yes } else { Reported::No };
-                Adopted::Running { pid: run.pid, is_reported }
+            Some(SlotState { run, exit: None }) if held == Held::Yes => {
+                let row = self.slot(run.slot);
+                let is_reported = said(row.started_pid == Some(run.pid));
+                Adopted::Running { pid: run.pid, is_reported, restarts: row.restarts }
             }
-            State { .. } => Adopted::Idle,
+            Some(SlotState { .. }) | None => Adopted::Idle,
         }
     }
 }

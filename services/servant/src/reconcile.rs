@@ -2,10 +2,13 @@
 //! and the time in, actions out; no clock, no file, no process. The shell in [`crate::run`] performs the actions and
 //! brings back what came of them.
 //!
-//! Read [`input`] (what can happen and what can be done), then [`instance`] (the life of one instance).
+//! Read [`input`] (what can happen and what can be done), then [`instance`] (the life of one process), [`crew`] (all
+//! processes of one instance) and [`scale`] (how many workers there shall be).
 
 pub mod input;
 mod instance;
+mod crew;
+pub mod scale;
 mod crashes;
 mod health;
 #[cfg(test)]
@@ -18,9 +21,11 @@ pub use crashes::{CRASH_WINDOW_MS, CRASHES};
 pub use input::{Action, Adopted, Input, Moment, Reported, StartTrouble};
 
 use crate::spec::{ReleaseKey, Spec};
-use events::InstanceId;
+use crew::{Crew, FoundCrew};
 use events::report::{Failed, InstanceNews, Stopped};
+use events::{InstanceId, Slot};
 use instance::{Instance, Wish};
+use scale::Windows;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What can be set.
@@ -30,12 +35,22 @@ pub struct Settings {
     pub steady_ms: u64,
     /// What makes the waits of this servant differ from those of others; 0 for none.
     pub seed: u64,
+    /// CPUs of the host.
+    pub cpus: u16,
+    /// How long the load of workers is looked at.
+    pub windows: Windows,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { steady_ms: 30_000, seed: 0, cpus: 1, windows: Windows::default() }
+    }
 }
 
 /// Everything that the servant knows of its instances.
 pub struct Reconciler {
     settings: Settings,
-    instances: BTreeMap<InstanceId, Instance>,
+    instances: BTreeMap<InstanceId, Crew>,
     releases: BTreeMap<ReleaseKey, Release>,
     is_ending: bool,
 }
@@ -57,62 +72,69 @@ impl Reconciler {
     pub fn step(&mut self, now: Moment, input: Input) -> Vec<Action> {
         let mut actions = Vec::new();
         match input {
-            Input::Known { spec, missed, adopted, looping } => {
-                let mut instance = Instance::new(*spec, self.settings.seed);
-                instance.adopt(now, &missed, adopted, looping, &mut actions);
-                self.know(instance, &mut actions);
+            Input::Known { spec, missed, adopted, looping, workers } => {
+                let found = FoundCrew { spec: *spec, missed, adopted, looping, workers };
+                let crew = Crew::found(now, found, &self.settings, &mut actions);
+                self.know(now, crew, &mut actions);
             }
             Input::Assigned { specs, broken } => self.assign(now, specs, &broken, &mut actions),
-            Input::ReleaseReady(key) => self.release_ready(&key, &mut actions),
+            Input::ReleaseReady(key) => self.release_ready(now, &key, &mut actions),
             Input::ReleaseFailed { key, stage, reason } => {
                 self.releases.remove(&key);
-                for instance in self.instances.values_mut().filter(|instance| instance.spec.key == key) {
-                    instance.give_up(stage, reason.clone(), &mut actions);
+                for crew in self.instances.values_mut().filter(|crew| crew.spec.key == key) {
+                    crew.with_all(&mut actions, |it, actions| it.give_up(stage, reason.clone(), actions));
                 }
             }
             Input::ImageBuilt { instance, built } => {
-                self.with(instance, |it| it.image_built(&built, &mut actions));
+                self.with(now, (instance, 0), &mut actions, |it, actions| it.image_built(&built, actions));
             }
             Input::Tick => self.tick(now, &mut actions),
             Input::End => self.end(now, &mut actions),
-            Input::Gone(id) => self.gone(id, &mut actions),
-            Input::Started { instance, pid } => {
-                self.with(instance, |it| it.started(now, pid, &mut actions));
+            Input::Gone(id) => self.gone(now, id, &mut actions),
+            Input::Started { instance, slot, pid } => {
+                self.with(now, (instance, slot), &mut actions, |it, actions| it.started(now, pid, actions));
             }
-            Input::StartFailed { instance, trouble } => {
+            Input::StartFailed { instance, slot, trouble } => {
                 if let Some(gone) =
                     self.instances.get(&instance).filter(|_| trouble == StartTrouble::ReleaseGone)
                 {
                     self.releases.remove(&gone.spec.key);
                 }
-                self.with(instance, |it| it.start_failed(now, trouble, &mut actions));
-                self.restart(instance, &mut actions);
+                let at = (instance, slot);
+                self.with(now, at, &mut actions, |it, actions| it.start_failed(now, trouble, actions));
             }
             Input::Exited { instance, exit } => {
-                self.with(instance, |it| it.exited(now, &exit, &mut actions));
-                self.restart(instance, &mut actions);
+                let at = (instance, exit.slot);
+                self.with(now, at, &mut actions, |it, actions| it.exited(now, &exit, actions));
             }
-            Input::Passed { instance, run } => {
-                self.with(instance, |it| it.passed(now, run, &mut actions));
+            Input::Passed { instance, slot, run } => {
+                self.with(now, (instance, slot), &mut actions, |it, actions| it.passed(now, run, actions));
             }
-            Input::CheckFailed { instance, run, reason } => {
-                self.with(instance, |it| it.check_failed(now, run, reason, &mut actions));
+            Input::CheckFailed { instance, slot, run, reason } => {
+                let at = (instance, slot);
+                self.with(now, at, &mut actions, |it, actions| it.check_failed(now, run, reason, actions));
+            }
+            Input::Load { instance, mean_permille } => {
+                if let Some(crew) = self.instances.get_mut(&instance) {
+                    crew.look(now, mean_permille, &self.settings);
+                }
+                self.restart(now, instance, &mut actions);
             }
         }
-        self.start_what_waited(&mut actions);
+        self.start_what_waited(now, &mut actions);
         actions
     }
 
     /// Starts the instances whose turn has come: those that they wait for are healthy.
-    fn start_what_waited(&mut self, actions: &mut Vec<Action>) {
+    fn start_what_waited(&mut self, now: Moment, actions: &mut Vec<Action>) {
         if self.is_ending {
             return;
         }
         let waits =
-            |instance: &Instance| instance.is_waiting() && !instance.spec.how.supervision.after.is_empty();
+            |instance: &Crew| instance.is_waiting() && !instance.spec.how.supervision.after.is_empty();
         let waiting = self.instances.values().filter(|instance| waits(instance)).map(|it| it.spec.instance);
         for id in waiting.collect::<Vec<_>>() {
-            self.restart(id, actions);
+            self.restart(now, id, actions);
         }
     }
 
@@ -139,7 +161,7 @@ impl Reconciler {
 
     /// Whether nothing runs and nothing is on its way.
     pub fn is_quiet(&self) -> bool {
-        self.instances.values().all(Instance::is_quiet)
+        self.instances.values().all(Crew::is_quiet)
     }
 
     /// The releases that are still of use.
@@ -147,17 +169,35 @@ impl Reconciler {
         self.instances.values().map(|instance| instance.spec.key.clone()).collect()
     }
 
-    fn with(&mut self, id: InstanceId, act: impl FnOnce(&mut Instance)) {
-        // What comes late of an instance that is gone means nothing.
-        if let Some(instance) = self.instances.get_mut(&id) {
-            act(instance);
-        }
+    /// The slots whose load is of interest, by instance.
+    pub fn measured(&self) -> BTreeMap<InstanceId, Vec<Slot>> {
+        let each = self.instances.iter().map(|(id, crew)| (*id, crew.measured()));
+        each.filter(|(_, slots)| !slots.is_empty()).collect()
     }
 
-    fn know(&mut self, instance: Instance, actions: &mut Vec<Action>) {
-        let id = instance.spec.instance;
-        self.instances.insert(id, instance);
-        self.restart(id, actions);
+    /// The slots of an instance in which something is, in whatever phase.
+    pub fn slots(&self, instance: InstanceId) -> Vec<Slot> {
+        self.instances.get(&instance).map(Crew::slots).unwrap_or_default()
+    }
+
+    fn with(
+        &mut self,
+        now: Moment,
+        (id, slot): (InstanceId, Slot),
+        actions: &mut Vec<Action>,
+        act: impl FnOnce(&mut Instance, &mut Vec<Action>),
+    ) {
+        // What comes late of an instance that is gone means nothing.
+        if let Some(crew) = self.instances.get_mut(&id) {
+            crew.with(slot, actions, act);
+        }
+        self.restart(now, id, actions);
+    }
+
+    fn know(&mut self, now: Moment, crew: Crew, actions: &mut Vec<Action>) {
+        let id = crew.spec.instance;
+        self.instances.insert(id, crew);
+        self.restart(now, id, actions);
     }
 
     fn assign(&mut self, now: Moment, specs: Vec<Spec>, broken: &[InstanceId], actions: &mut Vec<Action>) {
@@ -179,11 +219,11 @@ impl Reconciler {
             let id = spec.instance;
             match self.instances.get_mut(&id) {
                 Some(instance) => instance.change(now, spec, actions),
-                None => drop(self.instances.insert(id, Instance::new(spec, self.settings.seed))),
+                None => drop(self.instances.insert(id, Crew::new(spec, &self.settings))),
             }
         }
         // Once all of them are known: one may have to wait for another.
-        ids.into_iter().for_each(|id| self.restart(id, actions));
+        ids.into_iter().for_each(|id| self.restart(now, id, actions));
         self.forget_releases();
     }
 
@@ -193,23 +233,27 @@ impl Reconciler {
         self.releases.retain(|key, _| used.contains(key));
     }
 
-    fn release_ready(&mut self, key: &ReleaseKey, actions: &mut Vec<Action>) {
+    fn release_ready(&mut self, now: Moment, key: &ReleaseKey, actions: &mut Vec<Action>) {
         if let Some(release) = self.releases.get_mut(key) {
             *release = Release::Ready;
         }
-        let of_it = |instance: &&Instance| instance.spec.key == *key;
+        let of_it = |instance: &&Crew| instance.spec.key == *key;
         for id in self.instances.values().filter(of_it).map(|it| it.spec.instance).collect::<Vec<_>>() {
-            self.restart(id, actions);
+            self.restart(now, id, actions);
         }
     }
 
-    /// Starts what waits to be started, preparing its release first where that is needed.
-    fn restart(&mut self, id: InstanceId, actions: &mut Vec<Action>) {
+    /// Goes on with an instance: starts what waits to be started, preparing its release first where that is needed.
+    fn restart(&mut self, now: Moment, id: InstanceId, actions: &mut Vec<Action>) {
+        if self.is_ending {
+            return;
+        }
         let is_blocked = self.instances.get(&id).is_some_and(|instance| self.is_blocked(&instance.spec));
-        let Some(instance) = self.instances.get_mut(&id).filter(|instance| instance.is_waiting()) else {
+        let Some(instance) = self.instances.get_mut(&id) else {
             return;
         };
-        if self.is_ending {
+        instance.advance(now, actions);
+        if !instance.is_waiting() {
             return;
         }
         match self.releases.get(&instance.spec.key) {
@@ -227,8 +271,10 @@ impl Reconciler {
         let ids: Vec<InstanceId> = self.instances.keys().copied().collect();
         for id in ids {
             let settings = self.settings;
-            self.with(id, |it| it.tick(now, &settings, actions));
-            self.restart(id, actions);
+            if let Some(crew) = self.instances.get_mut(&id) {
+                crew.with_all(actions, |it, actions| it.tick(now, &settings, actions));
+            }
+            self.restart(now, id, actions);
         }
     }
 
@@ -239,11 +285,11 @@ impl Reconciler {
         }
     }
 
-    fn gone(&mut self, id: InstanceId, actions: &mut Vec<Action>) {
+    fn gone(&mut self, now: Moment, id: InstanceId, actions: &mut Vec<Action>) {
         match self.instances.get_mut(&id).filter(|instance| instance.is_leaving()) {
             Some(instance) if instance.wish == Wish::Run && !self.is_ending => {
                 instance.wait_again();
-                self.restart(id, actions);
+                self.restart(now, id, actions);
             }
             Some(_) => {
                 self.instances.remove(&id);

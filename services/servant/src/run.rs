@@ -20,6 +20,7 @@ use crate::exec::records::Records;
 use crate::exec::{self, Executor};
 use crate::keeper::Host;
 use crate::memory::Memory;
+use crate::reconcile::Settings;
 use crate::release::Preparer;
 use crate::reports::{Reports, Sender};
 use crate::telemetry::Telemetry;
@@ -57,7 +58,7 @@ pub struct Servant {
     labels: Labels,
     exec: Exec,
     host: Host,
-    steady_ms: u64,
+    settings: Settings,
     at_end: AtEnd,
 }
 
@@ -130,7 +131,7 @@ impl Servant {
             labels,
             exec: if args.no_exec { Exec::Off } else { Exec::On },
             host,
-            steady_ms: args.steady_ms,
+            settings: args.settings(),
             at_end,
         })
     }

@@ -1,11 +1,13 @@
 //! What the Servant knows of an instance: everything that starting, checking and stopping it needs, in one value.
 
-use events::manifest::{CommandLine, HealthCheck};
+use crate::holder::words::SocketOrder;
+use events::manifest::{CommandLine, HealthCheck, Listen};
 use events::view::{AssignedImage, AssignedInstance, AssignedProcess, AssignedRelease, Assignment};
-use events::{AppName, Digest, InstanceId, PortName, ProcessName};
+use events::{AppName, Digest, InstanceId, PortName, ProcessName, Slot};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 
 /// A release on this host. The digest keeps a removed and made again app apart from its old self.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -34,6 +36,9 @@ pub struct Spec {
     pub process: ProcessName,
     pub ports: BTreeMap<PortName, u16>,
     pub how: AssignedProcess,
+    /// How often a restart was ordered.
+    #[serde(default)]
+    pub restarts: u32,
 }
 
 impl Spec {
@@ -55,6 +60,7 @@ impl Spec {
             process: instance.process.clone(),
             ports: instance.ports.clone(),
             how,
+            restarts: instance.restarts,
         })
     }
 
@@ -74,28 +80,62 @@ impl Spec {
         self.ports.iter().map(|(name, port)| (name.clone(), own(name).unwrap_or(*port))).collect()
     }
 
-    /// The port that is `PORT`: the first in the order of the manifest.
-    pub fn first_port(&self) -> Option<u16> {
-        self.how.ports.first().and_then(|name| self.ports.get(name)).copied()
+    /// How its workers come to their sockets; none when it has no workers.
+    pub fn listen(&self) -> Option<Listen> {
+        self.how.workers.as_ref().map(|workers| workers.listen)
     }
 
-    /// How to tell that it is healthy; none when there is nothing to ask.
-    pub fn health(&self) -> Option<HealthTarget> {
+    /// The port that is `PORT` in this slot: the first in the order of the manifest, unless workers have one each.
+    pub fn port(&self, slot: Slot) -> Option<u16> {
+        self.first_name(slot).and_then(|name| self.ports.get(name)).copied()
+    }
+
+    fn first_name(&self, slot: Slot) -> Option<&PortName> {
+        let place = match self.listen() {
+            Some(Listen::Own) => usize::from(slot),
+            Some(Listen::Shared) | None => 0,
+        };
+        self.how.ports.get(place)
+    }
+
+    /// How to tell that the process of this slot is healthy; none when there is nothing to ask, or only a port where its
+    /// holder listens and so a connection says nothing.
+    pub fn health(&self, slot: Slot) -> Option<HealthTarget> {
         let check = self.how.health.clone().unwrap_or_default();
-        let port = match &check.port {
-            Some(name) => self.ports.get(name).copied(),
-            None => self.first_port(),
+        let port = match (self.listen(), &check.port) {
+            (Some(Listen::Shared), _) if check.path.is_none() => None,
+            (Some(Listen::Shared) | None, Some(name)) => self.ports.get(name).copied(),
+            (Some(Listen::Own), _) | (_, None) => self.port(slot),
         };
         // A command asks no port.
         let port = port.or(check.command.as_ref().map(|_| 0))?;
         Some(HealthTarget { port, check, runtime: self.runtime() })
     }
 
-    /// What its process finds in its environment.
-    pub fn environment(&self) -> BTreeMap<String, String> {
+    /// The ports that the process of this slot binds itself.
+    pub fn bound_ports(&self, slot: Slot) -> Vec<u16> {
+        match self.listen() {
+            Some(Listen::Shared) => Vec::new(),
+            Some(Listen::Own) => self.port(slot).into_iter().collect(),
+            None => self.ports.values().copied().collect(),
+        }
+    }
+
+    /// The sockets that its holder binds and hands to every worker, in the order of the manifest.
+    pub fn sockets(&self) -> Vec<SocketOrder> {
+        let workers = self.how.workers.as_ref().filter(|workers| workers.listen == Listen::Shared);
+        let socket = |name: &PortName| {
+            let address = SocketAddr::new(workers?.bound_to(), *self.ports.get(name)?);
+            Some(SocketOrder { name: name.to_string(), address, backlog: BACKLOG })
+        };
+        self.how.ports.iter().filter_map(socket).collect()
+    }
+
+    /// What the process of this slot finds in its environment.
+    pub fn environment(&self, slot: Slot) -> BTreeMap<String, String> {
         let mut env = self.how.env.clone();
         let ports = self.container_ports();
-        if let Some(port) = self.how.ports.first().and_then(|name| ports.get(name)) {
+        if let Some(port) = self.first_name(slot).and_then(|name| ports.get(name)) {
             env.insert("PORT".into(), port.to_string());
         }
         for (name, port) in &ports {
@@ -109,6 +149,9 @@ impl Spec {
         env
     }
 }
+
+/// Most connections that wait in a shared socket for a worker.
+const BACKLOG: u16 = 4096;
 
 /// The variable by which strays of an instance are found.
 pub const INSTANCE_VARIABLE: &str = "KING_INSTANCE";

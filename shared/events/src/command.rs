@@ -6,6 +6,7 @@ pub mod app;
 pub mod version;
 pub mod config;
 pub mod servant;
+pub mod instance;
 pub mod alert;
 pub mod king;
 pub mod exec;
@@ -15,6 +16,7 @@ pub use alert::{AlertCommand, PlanMail, RecordMail};
 pub use app::{AddImage, AppCommand, CreateApp, DeployApp, PushApp, RefChange, RemoveApp, ScaleApp, StopApp};
 pub use config::{ConfigCommand, SetConfig, UnsetConfig};
 pub use exec::{CancelExec, ExecCommand, RequestExec};
+pub use instance::{InstanceCommand, RestartInstance};
 pub use kind::CommandKind;
 pub use king::{KingCommand, RecordCheckpoint};
 pub use servant::{RemoveServant, ServantCommand};
@@ -31,6 +33,7 @@ nouns! {
         Version(VersionCommand) = "version",
         Config(ConfigCommand) = "config",
         Servant(ServantCommand) = "servant",
+        Instance(InstanceCommand) = "instance",
         Alert(AlertCommand) = "alert",
         King(KingCommand) = "king",
         Exec(ExecCommand) = "exec",

@@ -22,7 +22,8 @@ pub use exec::{ExecCancelled, ExecEnded, ExecEvent, ExecRequested, LeftOut};
 pub use instance::{
     Exit, InstanceBecameHealthy, InstanceBecameUnhealthy, InstanceCrashLooped, InstanceCrashed,
     InstanceErred, InstanceEvent, InstanceFailed, InstanceFinished, InstanceHalted, InstancePlaced,
-    InstancePortsReplaced, InstanceRetired, InstanceStarted, InstanceSteadied, InstanceStopped, RetireReason,
+    InstancePortsReplaced, InstanceRestartOrdered, InstanceRetired, InstanceStarted, InstanceSteadied,
+    InstanceStopped, InstanceWorkersScaled, RetireReason,
 };
 pub use king::{KingCheckpointed, KingElected, KingEvent};
 pub use release::{ReleaseCreated, ReleaseEvent};

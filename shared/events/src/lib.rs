@@ -53,5 +53,8 @@ pub use notice::Notice;
 pub use report::{News, Report, ReportBatch, ReportId};
 pub use time::Timestamp;
 
+/// Which of the processes of an instance is meant. An instance without workers has 0 alone.
+pub type Slot = u16;
+
 /// The number of an event: from 1, without gaps, the same on every King.
 pub type EventNumber = u64;

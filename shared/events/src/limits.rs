@@ -18,6 +18,10 @@ pub const VERSIONS_PER_APP: usize = 10_000;
 pub const PROCESSES_PER_APP: usize = 32;
 /// Most ports of one process type.
 pub const PORTS_PER_PROCESS: usize = 8;
+/// Most workers of one instance.
+pub const WORKERS: u16 = 64;
+/// What workers may use of one CPU each before there are more: one that is never idle shows no more than 100.
+pub const WORKER_CPU_PERCENT: std::ops::RangeInclusive<u16> = 20..=95;
 /// Longest command line of a process type or a build, in bytes.
 pub const COMMAND_LINE_BYTES: usize = 4096;
 /// Longest name of an image, in bytes.

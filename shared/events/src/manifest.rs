@@ -3,9 +3,11 @@
 
 mod errors;
 mod supervision;
+mod workers;
 
 pub use errors::Errors;
 pub use supervision::{LIMITS_CPU, LIMITS_MEMORY, LIMITS_PIDS, Limits, StopSignal, Supervision, signal_name};
+pub use workers::{Listen, WORKER_CPU, Workers};
 
 use crate::limits::{
     COMMAND_LINE_BYTES, ENVIRONMENT_BYTES, HEALTH_MS, INSTANCES_PER_PROCESS, KEY_BYTES, KEYS_PER_SCOPE,
@@ -75,6 +77,9 @@ pub struct Process {
     /// What it may use, as whom it runs, how it ends and what it waits for.
     #[serde(default, skip_serializing_if = "Supervision::is_empty")]
     pub supervision: Supervision,
+    /// How many processes an instance runs, when it is not one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workers: Option<Workers>,
 }
 
 fn one() -> u32 {
@@ -108,6 +113,7 @@ impl Process {
             needs: BTreeMap::new(),
             errors: None,
             supervision: Supervision::default(),
+            workers: None,
         }
     }
 }
@@ -296,6 +302,9 @@ impl Process {
         check_needs(&format!("{at}.needs"), &self.needs)?;
         check_errors(&format!("{at}.errors"), self.errors.as_ref())?;
         self.supervision.check(at)?;
+        if let Some(workers) = &self.workers {
+            workers.check(&format!("{at}.workers"), self)?;
+        }
         self.health.as_ref().map_or(Ok(()), |health| health.check(&format!("{at}.health"), &self.ports))
     }
 }

@@ -271,6 +271,9 @@ pub struct InstanceItem {
     pub servant: ServantName,
     pub phase: InstancePhase,
     pub pid: Option<u32>,
+    /// How many workers its servant wants of it; none when it has none, or they were not counted yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workers: Option<u16>,
     pub ports: BTreeMap<PortName, u16>,
     /// Crashes so far.
     pub crashes: u32,

@@ -6,8 +6,8 @@ pub mod exec;
 
 pub use exec::{EndedExec, ExecNews};
 pub use instance::{
-    Emitted, Erred, Exited, Failed, ImageBuilt, InstanceNews, Looping, PortTaken, Ready, Stage, Started,
-    Steady, Stopped, Unhealthy,
+    Emitted, Erred, Exited, Failed, ImageBuilt, InstanceNews, Looping, PortTaken, Ready, Scaled, Stage,
+    Started, Steady, Stopped, Unhealthy,
 };
 pub use servant::{
     CleanDisk, EXEC_CAPABILITY, LoseServant, MeasureDisk, PortRange, RegisterServant, ReturnServant,

@@ -2,7 +2,7 @@
 //! reflects; a reader refuses a lower pair than it has seen.
 
 use crate::exec::{Limits, Stdio};
-use crate::manifest::{CommandLine, Errors, HealthCheck, Restart, Supervision};
+use crate::manifest::{CommandLine, Errors, HealthCheck, Restart, Supervision, Workers};
 use crate::{
     AppName, Digest, DomainName, EventNumber, ExecId, ImageName, InstanceId, PortName, ProcessName,
     ServantId, ServantName, Volume,
@@ -72,6 +72,8 @@ pub struct AssignedProcess {
     pub errors: Option<Errors>,
     #[serde(default, skip_serializing_if = "Supervision::is_empty")]
     pub supervision: Supervision,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workers: Option<Workers>,
 }
 
 /// What a process type that runs as a container needs beyond what every one needs.
@@ -107,6 +109,13 @@ pub struct AssignedInstance {
     pub release: u32,
     pub process: ProcessName,
     pub ports: BTreeMap<PortName, u16>,
+    /// How often a restart was ordered: what was started before the last one is to be restarted.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub restarts: u32,
+}
+
+fn is_zero(restarts: &u32) -> bool {
+    *restarts == 0
 }
 
 /// The runs of commands that go on on one servant, or shall begin there.

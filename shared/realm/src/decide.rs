@@ -17,7 +17,9 @@ pub mod refuse;
 
 use crate::context::{Candidate, Context};
 use crate::state::State;
-use events::command::{AppCommand, ConfigCommand, KingCommand, Order, ServantCommand, VersionCommand};
+use events::command::{
+    AppCommand, ConfigCommand, InstanceCommand, KingCommand, Order, ServantCommand, VersionCommand,
+};
 use events::event::KingElected;
 use events::report::News;
 use events::{Fact, Refusal, Report, Timestamp};
@@ -63,6 +65,7 @@ pub fn command(state: &State, order: &Order) -> Result<Consent, Refusal> {
             ConfigCommand::Unset(order) => config::unset(state, order),
         },
         Order::Servant(ServantCommand::Remove(order)) => servant::remove(state, order),
+        Order::Instance(InstanceCommand::Restart(order)) => instance::restart(state, order),
         Order::Alert(order) => alert::decide(state, order),
         Order::King(KingCommand::Checkpoint(order)) => king::checkpoint(state, order),
         Order::Exec(order) => exec::decide(state, order),

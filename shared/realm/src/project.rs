@@ -67,7 +67,10 @@ fn touched_by_instance(before: &State, fact: &InstanceEvent, keys: &mut BTreeSet
         InstanceEvent::Placed(fact) => {
             keys.insert(ViewKey::Assignment(fact.servant));
         }
-        InstanceEvent::Retired(_) | InstanceEvent::PortsReplaced(_) | InstanceEvent::Stopped(_) => {
+        InstanceEvent::Retired(_)
+        | InstanceEvent::PortsReplaced(_)
+        | InstanceEvent::RestartOrdered(_)
+        | InstanceEvent::Stopped(_) => {
             let servant = before.instances.get(&fact.instance()).map(|instance| instance.servant);
             keys.extend(servant.map(ViewKey::Assignment));
         }
@@ -80,7 +83,8 @@ fn touched_by_instance(before: &State, fact: &InstanceEvent, keys: &mut BTreeSet
         | InstanceEvent::CrashLooped(_)
         | InstanceEvent::Steadied(_)
         | InstanceEvent::Halted(_)
-        | InstanceEvent::Erred(_) => {}
+        | InstanceEvent::Erred(_)
+        | InstanceEvent::WorkersScaled(_) => {}
     }
     keys.extend(image::moved_by_instance(before, fact));
 }
@@ -159,6 +163,7 @@ fn assigned_instance(id: InstanceId, instance: &Instance) -> AssignedInstance {
         release: instance.release,
         process: instance.process.clone(),
         ports: instance.ports.clone(),
+        restarts: instance.restarts,
     }
 }
 
@@ -178,6 +183,7 @@ fn assigned_release(whom: &image::Whom<'_>, name: &AppName, number: u32) -> Opti
             stop_grace_ms: declared.stop_grace_ms,
             errors: Errors::of(published.manifest.errors.as_ref(), declared.errors.as_ref()),
             supervision: declared.supervision.clone(),
+            workers: declared.workers.clone(),
         })
     };
     let names = published.manifest.processes.keys();

@@ -312,6 +312,7 @@ fn instance_item(state: &State, id: InstanceId, instance: &Instance, servant: Se
         servant,
         phase: instance.phase,
         pid: instance.pid,
+        workers: instance.workers,
         ports: instance.ports.clone(),
         crashes: instance.crashes,
         reason: instance.reason.clone(),

@@ -315,7 +315,9 @@ fn touch_instance(state: &State, event: &InstanceEvent, touched: &mut BTreeSet<A
         | InstanceEvent::Crashed(_)
         | InstanceEvent::PortsReplaced(_)
         | InstanceEvent::Halted(_)
-        | InstanceEvent::Erred(_) => false,
+        | InstanceEvent::Erred(_)
+        | InstanceEvent::RestartOrdered(_)
+        | InstanceEvent::WorkersScaled(_) => false,
     };
     if matters {
         touched.insert(instance.app.clone());

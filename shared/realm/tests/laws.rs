@@ -263,13 +263,14 @@ fn tell(instance: InstanceId, told: Told, port: Option<u16>) -> InstanceNews {
         uptime_ms: 1,
         restart_in_ms: None,
         out_of_memory: None,
+        slot: None,
     };
     match told {
-        Told::Started => Started { instance, pid: 1 }.into(),
+        Told::Started => Started { instance, pid: 1, slot: None }.into(),
         Told::Ready => Ready { instance }.into(),
         Told::Crashed => Exited { restart_in_ms: Some(0), ..exited(1) }.into(),
         Told::Finished => exited(0).into(),
-        Told::Looping => Looping { instance, crashes: 5, window_ms: 60_000 }.into(),
+        Told::Looping => Looping { instance, crashes: 5, window_ms: 60_000, slot: None }.into(),
         Told::Steady => Steady { instance }.into(),
         Told::Failed => Failed { instance, stage: Stage::Build, reason: "no".into() }.into(),
         Told::PortTaken => PortTaken { instance, port: port.unwrap_or(1) }.into(),

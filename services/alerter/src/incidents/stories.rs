@@ -38,7 +38,7 @@ pub(super) fn fact(words: &[&str]) -> Fact {
             let servant = ServantId(id(words[3]));
             InstancePlaced { instance, app, process, release: 1, servant, ports: Default::default() }.into()
         }
-        "started" => InstanceStarted { instance, pid: 100 }.into(),
+        "started" => InstanceStarted { instance, pid: 100, slot: None }.into(),
         "crashed" => {
             let exit = if words[2] == "signal" { Exit::Signal(number(3)) } else { Exit::Code(number(3)) };
             InstanceCrashed {
@@ -48,13 +48,16 @@ pub(super) fn fact(words: &[&str]) -> Fact {
                 uptime_ms: 3200,
                 restart_in_ms: Some(0),
                 out_of_memory: None,
+                slot: None,
             }
             .into()
         }
         "healthy" => InstanceBecameHealthy { instance }.into(),
-        "unhealthy" => InstanceBecameUnhealthy { instance, reason: "no answer".to_owned() }.into(),
+        "unhealthy" => {
+            InstanceBecameUnhealthy { instance, reason: "no answer".to_owned(), slot: None }.into()
+        }
         "finished" => InstanceFinished { instance, pid: 100 }.into(),
-        "looped" => InstanceCrashLooped { instance, crashes: 5, window_ms: 60_000 }.into(),
+        "looped" => InstanceCrashLooped { instance, crashes: 5, window_ms: 60_000, slot: None }.into(),
         "steadied" => InstanceSteadied { instance }.into(),
         "failed" => InstanceFailed {
             instance,

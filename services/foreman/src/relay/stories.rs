@@ -25,7 +25,11 @@ pub(super) fn report(name: &str, number: u64, news: News) -> Report {
 }
 
 pub(super) fn started(name: &str, number: u64) -> Report {
-    report(name, number, News::Instance(Started { instance: InstanceId(Uuid::nil()), pid: 7 }.into()))
+    report(
+        name,
+        number,
+        News::Instance(Started { instance: InstanceId(Uuid::nil()), pid: 7, slot: None }.into()),
+    )
 }
 
 fn failed(name: &str, number: u64, bytes: usize) -> Report {

@@ -3,8 +3,8 @@
 use super::tree::{self, Entry, Node, Value};
 use super::{KING_YAML, ManifestProblem, Place, amount, container, duration};
 use events::manifest::{
-    CommandLine, Errors, HealthCheck, Limits, ManifestError, Process, Restart, StopSignal, check_key,
-    signal_name,
+    CommandLine, Errors, HealthCheck, Limits, Listen, ManifestError, Process, Restart, StopSignal, Workers,
+    check_key, signal_name,
 };
 use events::{Manifest, PortName, ProcessName};
 use semver::VersionReq;
@@ -12,10 +12,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::str::FromStr;
 
-const PROCESS_KEYS: [&str; 15] = [
+const PROCESS_KEYS: [&str; 16] = [
     "command",
     "image",
     "count",
+    "workers",
     "env",
     "ports",
     "volumes",
@@ -100,6 +101,7 @@ fn full_process(name: &ProcessName, whole: &Node, entries: &[Entry]) -> Found<Pr
     for Entry { key, node, .. } in entries {
         match key.as_str() {
             "count" => process.count = count(node)?,
+            "workers" => process.workers = Some(workers(node)?),
             "env" => process.env = environment(node)?,
             "command" => process.command = Some(command(node, "`command`")?),
             "image" => process.image = Some(container::image(node)?),
@@ -119,6 +121,56 @@ fn full_process(name: &ProcessName, whole: &Node, entries: &[Entry]) -> Found<Pr
         }
     }
     Ok(process)
+}
+
+/// `auto`, a number, or a map.
+fn workers(node: &Node) -> Found<Workers> {
+    match &node.value {
+        Value::Text(text) if text == "auto" => Ok(Workers::AUTO),
+        Value::Plain(_) => Ok(Workers::fixed(small(node)?)),
+        Value::Map(entries) => scaled_workers(entries),
+        Value::Text(_) | Value::Nothing | Value::List(_) => {
+            let rule = "write auto, a number, or a map such as {min: 2, max: 8, cpu: 70}";
+            Err(wrong(node.place, format!("`workers` is {}; {rule}", kind(node))))
+        }
+    }
+}
+
+fn scaled_workers(entries: &[Entry]) -> Found<Workers> {
+    let mut workers = Workers { min: Some(1), ..Workers::AUTO };
+    for Entry { key, place, node } in entries {
+        match key.as_str() {
+            "min" => workers.min = small_or_auto(node)?,
+            "max" => workers.max = small_or_auto(node)?,
+            "cpu" => workers.cpu = small(node)?,
+            "listen" => workers.listen = listen(node)?,
+            "address" => workers.address = Some(parse(scalar(node, "`address`")?, node.place)?),
+            _ => return Err(unknown(key, *place, "min, max, cpu, listen, address")),
+        }
+    }
+    Ok(workers)
+}
+
+fn listen(node: &Node) -> Found<Listen> {
+    match scalar(node, "`listen`")? {
+        "shared" => Ok(Listen::Shared),
+        "own" => Ok(Listen::Own),
+        other => Err(wrong(node.place, format!("{other:?} is unknown; known: shared, own"))),
+    }
+}
+
+fn small_or_auto(node: &Node) -> Found<Option<u16>> {
+    match &node.value {
+        Value::Text(text) if text == "auto" => Ok(None),
+        Value::Text(_) | Value::Plain(_) | Value::Nothing | Value::List(_) | Value::Map(_) => {
+            small(node).map(Some)
+        }
+    }
+}
+
+fn small(node: &Node) -> Found<u16> {
+    let number = count(node)?;
+    u16::try_from(number).map_err(|_| wrong(node.place, format!("{number} is too many")))
 }
 
 fn health(node: &Node) -> Found<HealthCheck> {

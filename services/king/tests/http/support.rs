@@ -54,7 +54,7 @@ pub fn placed(number: u128, app: &str, on: u128) -> Fact {
 }
 
 pub fn started(number: u128) -> Fact {
-    Fact::Instance(InstanceEvent::Started(InstanceStarted { instance: instance(number), pid: 1 }))
+    Fact::Instance(InstanceEvent::Started(InstanceStarted { instance: instance(number), pid: 1, slot: None }))
 }
 
 pub fn stopped(number: u128) -> Fact {

@@ -175,7 +175,7 @@ impl Life {
                     if !is_recorded {
                         let at = end.since.map_or_else(service::clock::now, |since| since.timestamp());
                         self.record.begin(own.run, 0, at, &self.boot);
-                        self.tell(Input::Started { instance: self.folder.instance, pid: 0 }).await;
+                        self.tell(Input::Started { instance: self.folder.instance, slot: 0, pid: 0 }).await;
                     }
                     self.ended(&own, end).await;
                 }
@@ -190,7 +190,7 @@ impl Life {
         }
         if let Err(trouble) = self.try_start(spec).await {
             tracing::warn!(instance = %self.folder.instance, ?trouble, "could not be started");
-            self.tell(Input::StartFailed { instance: self.folder.instance, trouble }).await;
+            self.tell(Input::StartFailed { instance: self.folder.instance, slot: 0, trouble }).await;
         }
     }
 
@@ -271,7 +271,7 @@ impl Life {
         self.follow(&own.id);
         self.current = Some(own);
         self.untold = None;
-        self.tell(Input::Started { instance: self.folder.instance, pid }).await;
+        self.tell(Input::Started { instance: self.folder.instance, slot: 0, pid }).await;
     }
 
     async fn signal(&mut self, told: Told) {

@@ -141,7 +141,7 @@ fn labels(spec: &Spec, servant: ServantId, run: u64) -> HashMap<String, String> 
 }
 
 fn environment(spec: &Spec) -> Vec<String> {
-    spec.environment().into_iter().map(|(key, value)| format!("{key}={value}")).collect()
+    spec.environment(0).into_iter().map(|(key, value)| format!("{key}={value}")).collect()
 }
 
 fn host_config(spec: &Spec, container: &AssignedContainer) -> HostConfig {

@@ -57,7 +57,7 @@ impl Places {
             return Err(format!("the instance {instance} {what}; run it on the servant {}", self.servant));
         }
         let mut environment = base_environment(&tree, &self.path);
-        environment.extend(spec.environment());
+        environment.extend(spec.environment(0));
         Ok((environment, tree))
     }
 }

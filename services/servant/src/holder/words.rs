@@ -4,6 +4,8 @@
 //! runs. So words are only ever added to: a new field has a default that means what was meant before, a word that one
 //! side does not know is passed over, and [`State::protocol`] tells the Servant what it may order.
 
+pub use events::Slot;
+
 use events::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -14,9 +16,6 @@ use std::path::PathBuf;
 pub const PROTOCOL: u32 = 2;
 /// Most ends of earlier runs that a state tells.
 pub const PAST: usize = 16;
-
-/// Which of the processes of an instance is meant. An instance without workers has 0 alone.
-pub type Slot = u16;
 
 /// What the Servant orders.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -41,6 +41,15 @@ pub enum Due {
 impl Health {
     pub fn new(now: Moment, target: Option<HealthTarget>) -> Self {
         let first = if target.is_some() { FIRST_CHECK_MS } else { ALIVE_MS };
+        Self::asked_after(first, now, target)
+    }
+
+    /// Where another worker may answer in its place: it must have been alive for a while as well.
+    pub fn of_shared(now: Moment, target: Option<HealthTarget>) -> Self {
+        Self::asked_after(ALIVE_MS, now, target)
+    }
+
+    fn asked_after(first: u64, now: Moment, target: Option<HealthTarget>) -> Self {
         Self {
             target,
             started: now,

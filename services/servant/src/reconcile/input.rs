@@ -3,8 +3,9 @@
 use crate::container::supply::Built;
 use crate::holder::words::{Exit, Told};
 use crate::spec::{HealthTarget, ReleaseKey, Spec};
-use events::InstanceId;
 use events::report::{Exited, InstanceNews, Stage};
+use events::{InstanceId, Slot};
+use std::collections::BTreeMap;
 
 /// Milliseconds on a clock that never goes back; from where does not matter.
 pub type Moment = u64;
@@ -17,8 +18,11 @@ pub enum Input {
         spec: Box<Spec>,
         /// Crashes before that which were not reported, though a successor was started.
         missed: Vec<Exit>,
-        adopted: Adopted,
+        /// What was found in each slot.
+        adopted: BTreeMap<Slot, Adopted>,
         looping: bool,
+        /// How many workers the King was told of last.
+        workers: u16,
     },
     /// What shall run, whole and stored. `broken` cannot be started: the assignment contradicts itself.
     Assigned {
@@ -39,10 +43,12 @@ pub enum Input {
     },
     Started {
         instance: InstanceId,
+        slot: Slot,
         pid: u32,
     },
     StartFailed {
         instance: InstanceId,
+        slot: Slot,
         trouble: StartTrouble,
     },
     /// Its process has ended, with all that it left.
@@ -53,12 +59,19 @@ pub enum Input {
     /// A health check of this run passed.
     Passed {
         instance: InstanceId,
+        slot: Slot,
         run: u64,
     },
     CheckFailed {
         instance: InstanceId,
+        slot: Slot,
         run: u64,
         reason: String,
+    },
+    /// What its workers used of one CPU each since the last look, on average, in thousandths.
+    Load {
+        instance: InstanceId,
+        mean_permille: u32,
     },
     /// Its holder is gone: it is no more.
     Gone(InstanceId),
@@ -68,7 +81,7 @@ pub enum Input {
     End,
 }
 
-/// How an instance was found at the start.
+/// How a slot of an instance was found at the start.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Adopted {
     /// Nothing of it runs and nothing is owed.
@@ -76,11 +89,24 @@ pub enum Adopted {
     Running {
         pid: u32,
         is_reported: Reported,
+        /// How many restarts were ordered before it was started.
+        restarts: u32,
     },
     Exited {
         exit: Exit,
         is_reported: Reported,
     },
+}
+
+impl Adopted {
+    /// Whether something of it runs, or its end is to be told.
+    pub fn matters(&self) -> bool {
+        match self {
+            Self::Idle => false,
+            Self::Running { .. } => true,
+            Self::Exited { exit, is_reported } => *is_reported == Reported::No && exit.told == Told::Nothing,
+        }
+    }
 }
 
 /// Whether the King was told, or will be: the report is stored.
@@ -117,14 +143,19 @@ pub enum Action {
     /// Fetch, unpack and build the release of this instance.
     Prepare(Box<Spec>),
     /// Probe its ports and start its process, with a holder if it has none.
-    Start(Box<Spec>),
+    Start {
+        spec: Box<Spec>,
+        slot: Slot,
+    },
     Signal {
         instance: InstanceId,
+        slot: Slot,
         told: Told,
     },
     /// Ask for its health once.
     Check {
         instance: InstanceId,
+        slot: Slot,
         run: u64,
         target: HealthTarget,
     },

@@ -1,4 +1,5 @@
-//! The life of one instance. Each method takes what happened and leaves the next phase and the actions.
+//! The life of one process of an instance, in its slot. Each method takes what happened and leaves the next phase and
+//! the actions. An instance without workers has one; what holds several together is [`super::crew`].
 
 use super::crashes::{CRASH_WINDOW_MS, CRASHES, Chance, Consequence, Crashes};
 use super::health::{Due, Finding, Health};
@@ -7,7 +8,8 @@ use super::{Settings, stopped};
 use crate::container::supply::Built;
 use crate::holder::words::{Exit, Told};
 use crate::spec::Spec;
-use events::manifest::Restart;
+use events::Slot;
+use events::manifest::{Listen, Restart};
 use events::report::{
     Exited, Failed, ImageBuilt, InstanceNews, Looping, PortTaken, Ready, Stage, Started, Steady, Unhealthy,
 };
@@ -22,6 +24,7 @@ const START_RETRY_MS: u64 = 1000;
 
 pub struct Instance {
     pub spec: Spec,
+    slot: Slot,
     pub wish: Wish,
     phase: Phase,
     /// Counts starts, so that a late health answer is told from a current one.
@@ -90,32 +93,31 @@ enum Then {
 }
 
 impl Instance {
-    pub fn new(spec: Spec, seed: u64) -> Self {
-        let chance = Chance(if seed == 0 { 0 } else { seed ^ spec.instance.0.as_u64_pair().1 });
+    pub fn new(spec: Spec, slot: Slot, seed: u64) -> Self {
+        let own = spec.instance.0.as_u64_pair().1 ^ u64::from(slot);
+        let chance = Chance(if seed == 0 { 0 } else { seed ^ own });
         let crashes = Crashes::default();
-        Self { spec, wish: Wish::Run, phase: Phase::Waiting, run: 0, crashes, chance }
+        Self { spec, slot, wish: Wish::Run, phase: Phase::Waiting, run: 0, crashes, chance }
     }
 
-    pub fn adopt(
-        &mut self,
-        now: Moment,
-        missed: &[Exit],
-        adopted: Adopted,
-        looping: bool,
-        actions: &mut Vec<Action>,
-    ) {
-        self.crashes.is_looping = looping;
-        for exit in missed {
-            let consequence = self.crashes.add(now, 0, self.chance);
-            // Its successor was started by the Servant of before.
-            actions.push(self.report_exit(exit, Some(0)));
-            self.report_loop(consequence, actions);
-        }
+    /// It was in a crash loop before.
+    pub fn was_looping(&mut self) {
+        self.crashes.is_looping = true;
+    }
+
+    /// A crash that was not reported, though its successor was started by the Servant of before.
+    pub fn missed(&mut self, now: Moment, exit: &Exit, actions: &mut Vec<Action>) {
+        let consequence = self.crashes.add(now, 0, self.chance);
+        actions.push(self.report_exit(exit, Some(0)));
+        self.report_loop(consequence, actions);
+    }
+
+    pub fn adopt(&mut self, now: Moment, adopted: Adopted, actions: &mut Vec<Action>) {
         match adopted {
             Adopted::Idle => {}
-            Adopted::Running { pid, is_reported } => {
+            Adopted::Running { pid, is_reported, .. } => {
                 if is_reported == Reported::No {
-                    self.report(Started { instance: self.spec.instance, pid }, actions);
+                    self.report_started(pid, actions);
                 }
                 self.begin_run(now);
             }
@@ -153,6 +155,19 @@ impl Instance {
         self.wish == Wish::Run && !is_fine
     }
 
+    pub fn is_running(&self) -> bool {
+        matches!(self.phase, Phase::Running(_))
+    }
+
+    /// It runs and is healthy.
+    pub fn is_ready(&self) -> bool {
+        matches!(&self.phase, Phase::Running(health) if health.healthy_since.is_some())
+    }
+
+    pub fn is_looping(&self) -> bool {
+        self.crashes.is_looping
+    }
+
     pub fn is_leaving(&self) -> bool {
         matches!(self.phase, Phase::Leaving)
     }
@@ -183,7 +198,7 @@ impl Instance {
     pub fn release_ready(&mut self, actions: &mut Vec<Action>) {
         if self.is_waiting() && self.wish == Wish::Run {
             self.phase = Phase::Starting { is_outdated: false };
-            actions.push(Action::Start(Box::new(self.spec.clone())));
+            actions.push(Action::Start { spec: Box::new(self.spec.clone()), slot: self.slot });
         }
     }
 
@@ -216,7 +231,7 @@ impl Instance {
             | Phase::Resting(_)
             | Phase::Leaving => return,
         };
-        self.report(Started { instance: self.spec.instance, pid }, actions);
+        self.report_started(pid, actions);
         self.begin_run(now);
         match self.wish {
             Wish::Run if is_outdated => self.stop(now, Then::Again, actions),
@@ -228,7 +243,20 @@ impl Instance {
 
     fn begin_run(&mut self, now: Moment) {
         self.run += 1;
-        self.phase = Phase::Running(Health::new(now, self.spec.health()));
+        let target = self.spec.health(self.slot);
+        self.phase = Phase::Running(match self.spec.listen() {
+            Some(Listen::Shared) => Health::of_shared(now, target),
+            Some(Listen::Own) | None => Health::new(now, target),
+        });
+    }
+
+    /// Its slot, where there are others.
+    fn worker(&self) -> Option<Slot> {
+        self.spec.how.workers.as_ref().map(|_| self.slot)
+    }
+
+    fn report_started(&self, pid: u32, actions: &mut Vec<Action>) {
+        self.report(Started { instance: self.spec.instance, pid, slot: self.worker() }, actions);
     }
 
     pub fn start_failed(&mut self, now: Moment, trouble: StartTrouble, actions: &mut Vec<Action>) {
@@ -318,6 +346,7 @@ impl Instance {
             uptime_ms: exit.uptime_ms,
             restart_in_ms,
             out_of_memory: limit.filter(|_| exit.out_of_memory),
+            slot: self.worker(),
         };
         Action::ReportExit { news, run: exit.run }
     }
@@ -326,7 +355,8 @@ impl Instance {
         if consequence.begins_loop {
             let crashes = u32::try_from(CRASHES).expect("a small constant");
             let window_ms = CRASH_WINDOW_MS;
-            self.report(Looping { instance: self.spec.instance, crashes, window_ms }, actions);
+            let (instance, slot) = (self.spec.instance, self.worker());
+            self.report(Looping { instance, crashes, window_ms, slot }, actions);
         }
     }
 
@@ -362,7 +392,8 @@ impl Instance {
             Finding::Nothing | Finding::BecameHealthy => {}
             Finding::Unhealthy(reason) => {
                 let healthy_ms = health.healthy_ms(now);
-                self.report(Unhealthy { instance: self.spec.instance, reason }, actions);
+                let (instance, slot) = (self.spec.instance, self.worker());
+                self.report(Unhealthy { instance, reason, slot }, actions);
                 self.stop(now, Then::Crash { healthy_ms }, actions);
             }
         }
@@ -383,7 +414,7 @@ impl Instance {
             Phase::Ending { kill_at, .. } => {
                 if *kill_at <= now {
                     *kill_at = now + KILL_AGAIN_MS;
-                    actions.push(Action::Signal { instance: self.spec.instance, told: Told::Kill });
+                    actions.push(self.signal(Told::Kill));
                 }
             }
             Phase::Backoff(at) | Phase::PortTaken(at) => {
@@ -400,7 +431,8 @@ impl Instance {
             Due::Nothing => {}
             Due::Alive => self.passed(now, self.run, actions),
             Due::Check(target) => {
-                actions.push(Action::Check { instance: self.spec.instance, run: self.run, target });
+                let (instance, slot, run) = (self.spec.instance, self.slot, self.run);
+                actions.push(Action::Check { instance, slot, run, target });
             }
         }
     }
@@ -462,7 +494,11 @@ impl Instance {
 
     fn stop(&mut self, now: Moment, then: Then, actions: &mut Vec<Action>) {
         self.phase = Phase::Ending { then, kill_at: now + self.spec.how.stop_grace_ms };
-        actions.push(Action::Signal { instance: self.spec.instance, told: Told::Terminate });
+        actions.push(self.signal(Told::Terminate));
+    }
+
+    fn signal(&self, told: Told) -> Action {
+        Action::Signal { instance: self.spec.instance, slot: self.slot, told }
     }
 
     fn leave(&mut self, actions: &mut Vec<Action>) {

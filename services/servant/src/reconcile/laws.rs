@@ -38,7 +38,9 @@ pub(super) fn spec(number: u8, port: u16, restart: Restart) -> Spec {
             stop_grace_ms: 1000,
             errors: None,
             supervision: Supervision::default(),
+            workers: None,
         },
+        restarts: 0,
     }
 }
 
@@ -91,7 +93,7 @@ struct World {
 impl World {
     fn new() -> Self {
         Self {
-            reconciler: Reconciler::new(Settings { steady_ms: 30_000, seed: 0 }),
+            reconciler: Reconciler::new(Settings::default()),
             now: 0,
             asked: Vec::new(),
             running: BTreeMap::new(),
@@ -160,21 +162,22 @@ impl World {
             (Action::Prepare(spec), Answer::Badly) => {
                 self.step(Input::ReleaseFailed { key: spec.key, stage: Stage::Fetch, reason: "no".into() });
             }
-            (Action::Start(spec), Answer::Well) => {
+            (Action::Start { spec, slot }, Answer::Well) => {
                 self.pids += 1;
                 let (instance, pid) = (spec.instance, self.pids);
                 let before = self.running.insert(instance, (pid, *spec, Told::Nothing));
                 assert!(before.is_none(), "{instance} runs twice");
-                self.step(Input::Started { instance, pid });
+                self.step(Input::Started { instance, slot, pid });
             }
-            (Action::Start(spec), Answer::Badly) => {
+            (Action::Start { spec, slot }, Answer::Badly) => {
                 let port = *spec.ports.values().next().unwrap();
                 self.step(Input::StartFailed {
                     instance: spec.instance,
+                    slot,
                     trouble: StartTrouble::PortTaken(port),
                 });
             }
-            (Action::Signal { instance, told }, answer) => {
+            (Action::Signal { instance, told, .. }, answer) => {
                 // A stubborn process heeds only SIGKILL.
                 if let Some((pid, _, last)) = self.running.get_mut(&instance) {
                     *last = told;
@@ -185,9 +188,11 @@ impl World {
                     }
                 }
             }
-            (Action::Check { instance, run, .. }, Answer::Well) => self.step(Input::Passed { instance, run }),
-            (Action::Check { instance, run, .. }, Answer::Badly) => {
-                self.step(Input::CheckFailed { instance, run, reason: "no".into() });
+            (Action::Check { instance, slot, run, .. }, Answer::Well) => {
+                self.step(Input::Passed { instance, slot, run });
+            }
+            (Action::Check { instance, slot, run, .. }, Answer::Badly) => {
+                self.step(Input::CheckFailed { instance, slot, run, reason: "no".into() });
             }
             (Action::Forget(instance) | Action::Dismiss(instance), _) => {
                 assert!(!self.running.contains_key(&instance), "{instance} runs and is forgotten");

@@ -17,7 +17,7 @@ fn two(restart: Restart) -> (Spec, Spec) {
 }
 
 fn assigned(specs: &[&Spec]) -> (Reconciler, Vec<InstanceId>) {
-    let mut reconciler = Reconciler::new(Settings { steady_ms: 3000, seed: 0 });
+    let mut reconciler = Reconciler::new(Settings { steady_ms: 3000, ..Settings::default() });
     let specs: Vec<Spec> = specs.iter().map(|spec| (*spec).clone()).collect();
     let key = specs[0].key.clone();
     starts(&reconciler.step(0, Input::Assigned { specs, broken: Vec::new() }));
@@ -27,7 +27,7 @@ fn assigned(specs: &[&Spec]) -> (Reconciler, Vec<InstanceId>) {
 
 fn starts(actions: &[Action]) -> Vec<InstanceId> {
     let started = |action: &Action| match action {
-        Action::Start(spec) => Some(spec.instance),
+        Action::Start { spec, .. } => Some(spec.instance),
         _ => None,
     };
     actions.iter().filter_map(started).collect()
@@ -40,16 +40,16 @@ fn an_instance_starts_once_what_it_waits_for_is_healthy_and_stays_when_that_fail
     let (mut reconciler, started) = assigned(&[&web, &db]);
     assert_eq!(started, [db.instance]);
     let instance = db.instance;
-    assert_eq!(starts(&reconciler.step(2, Input::Started { instance, pid: 1 })), []);
-    assert_eq!(starts(&reconciler.step(3, Input::Passed { instance, run: 1 })), [web.instance]);
-    reconciler.step(4, Input::Started { instance: web.instance, pid: 2 });
+    assert_eq!(starts(&reconciler.step(2, Input::Started { instance, slot: 0, pid: 1 })), []);
+    assert_eq!(starts(&reconciler.step(3, Input::Passed { instance, slot: 0, run: 1 })), [web.instance]);
+    reconciler.step(4, Input::Started { instance: web.instance, slot: 0, pid: 2 });
     let exit = exit(1, Some(1), Told::Nothing);
     assert_eq!(starts(&reconciler.step(5, Input::Exited { instance, exit: exit.clone() })), [db.instance]);
     // Its own crash is repaired once the other is healthy again.
     let own = Input::Exited { instance: web.instance, exit };
     assert_eq!(starts(&reconciler.step(6, own)), []);
-    reconciler.step(7, Input::Started { instance, pid: 3 });
-    assert_eq!(starts(&reconciler.step(8, Input::Passed { instance, run: 2 })), [web.instance]);
+    reconciler.step(7, Input::Started { instance, slot: 0, pid: 3 });
+    assert_eq!(starts(&reconciler.step(8, Input::Passed { instance, slot: 0, run: 2 })), [web.instance]);
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn what_has_done_its_work_is_waited_for_no_more() {
     let (db, web) = two(Restart::OnFailure);
     let (mut reconciler, _) = assigned(&[&db, &web]);
     let instance = db.instance;
-    reconciler.step(2, Input::Started { instance, pid: 1 });
+    reconciler.step(2, Input::Started { instance, slot: 0, pid: 1 });
     let done = Input::Exited { instance, exit: exit(1, Some(0), Told::Nothing) };
     assert_eq!(starts(&reconciler.step(3, done)), [web.instance]);
 }

@@ -6,6 +6,7 @@ use crate::memory::{Held, Row};
 use crate::reconcile::{Adopted, Input};
 use crate::spec::{Runtime, Spec};
 use anyhow::{Context, Result};
+use events::Slot;
 use std::collections::{BTreeMap, VecDeque};
 
 impl Shell {
@@ -68,9 +69,10 @@ impl Shell {
         let shipping = self.ship(&spec);
         let (missed, adopted) = self.containers.adopt(folder, &row, shipping);
         tracing::info!(instance = %folder.instance, ?adopted, "found a container");
-        let (spec, looping) = (Box::new(spec), row.looping);
+        let (spec, looping, workers) = (Box::new(spec), row.looping, row.workers);
         self.memory.put(row)?;
-        Ok(Input::Known { spec, missed, adopted, looping })
+        let adopted = BTreeMap::from([(0, adopted)]);
+        Ok(Input::Known { spec, missed, adopted, looping, workers })
     }
 
     fn adopt(&mut self, folder: &InstanceFolder, row: Row, seen: Seen) -> Result<Input> {
@@ -80,22 +82,21 @@ impl Shell {
         if folder.path.is_dir() {
             let _ = self.ship(&row.spec);
         }
-        let (spec, looping) = (Box::new(spec_of(folder, &row, &adopted)), row.looping);
+        let spec = Box::new(spec_of(folder, &row, &adopted));
+        let (looping, workers) = (row.looping, row.workers);
         self.memory.put(row)?;
-        Ok(Input::Known { spec, missed, adopted, looping })
+        Ok(Input::Known { spec, missed, adopted, looping, workers })
     }
 }
 
 /// What runs may be older than what is remembered: it is as its folder says, and the assignment shall see that.
-fn spec_of(folder: &InstanceFolder, row: &Row, adopted: &Adopted) -> Spec {
-    let own = match adopted {
-        Adopted::Running { .. } => folder.spec(),
-        Adopted::Idle | Adopted::Exited { .. } => None,
-    };
+fn spec_of(folder: &InstanceFolder, row: &Row, adopted: &BTreeMap<Slot, Adopted>) -> Spec {
+    let runs = adopted.values().any(|adopted| matches!(adopted, Adopted::Running { .. }));
+    let own = if runs { folder.spec() } else { None };
     own.unwrap_or_else(|| row.spec.clone())
 }
 
-fn adopted(row: &Row, found: &Found) -> Adopted {
+fn adopted(row: &Row, found: &Found) -> BTreeMap<Slot, Adopted> {
     match found {
         // What is recorded to run is taken to run until its holder is heard, or is gone.
         Found::Held(state) | Found::Unknown(state) => row.adopted(state, Held::Yes),

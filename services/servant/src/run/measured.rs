@@ -1,5 +1,5 @@
 //! Which instances are measured, and listened to: what the reconciler hears, the roster of telemetry and the hub of app
-//! events hear too.
+//! events hear too. Of an instance with workers the one in slot 0 is measured.
 
 use super::shell::Shell;
 use crate::holder::runs;
@@ -13,22 +13,25 @@ impl Shell {
         let roster = &self.telemetry.roster;
         match input {
             Input::Known { spec, adopted, .. } => {
-                let pid = match adopted {
+                let pid = |adopted: &Adopted| match adopted {
                     Adopted::Running { pid, .. } => Some(*pid),
                     Adopted::Idle | Adopted::Exited { .. } => None,
                 };
-                roster.found(spec.instance, pid, self.restarts(spec.instance));
-                if pid.is_some() {
+                let first = adopted.get(&0).and_then(pid);
+                roster.found(spec.instance, first, self.restarts(spec.instance));
+                if adopted.values().any(|adopted| pid(adopted).is_some()) {
                     self.hub.open(spec.instance);
                 }
             }
-            Input::Started { instance, pid } => roster.started(*instance, *pid),
+            Input::Started { instance, slot: 0, pid } => roster.started(*instance, *pid),
             Input::Exited { instance, exit } => roster.ended(*instance, exit.pid),
             Input::Gone(instance) => {
                 roster.forget(*instance);
                 self.hub.close(*instance);
             }
             Input::Assigned { .. }
+            | Input::Started { .. }
+            | Input::Load { .. }
             | Input::ReleaseReady(_)
             | Input::ImageBuilt { .. }
             | Input::ReleaseFailed { .. }

@@ -2,7 +2,7 @@
 
 use super::shell::Shell;
 use crate::app_events::{SOCKET_VARIABLE, STREAM_VARIABLE};
-use crate::holder::words::{Confinement, SignalOrder, StartOrder, Told};
+use crate::holder::words::{Confinement, SignalOrder, Slot, StartOrder, Told};
 use crate::keeper::InstanceFolder;
 use crate::probe::{self, Question};
 use crate::reconcile::{Action, Input, StartTrouble};
@@ -24,16 +24,16 @@ impl Shell {
     pub(super) async fn perform(&mut self, actions: Vec<Action>, inputs: &mut VecDeque<Input>) -> Result<()> {
         let (starts, news, deeds) = split(actions);
         // A successor waits for no disk: if the Servant is killed now, its holder tells of both ends.
-        starts.iter().for_each(|spec| self.start(spec, inputs));
+        starts.iter().for_each(|(spec, slot)| self.start(spec, *slot, inputs));
         if !news.is_empty() {
             self.report(news).await?;
         }
         for deed in deeds {
             match deed {
                 Deed::Prepare(spec) => self.prepare(*spec, inputs),
-                Deed::Start(spec) => self.start(&spec, inputs),
-                Deed::Signal(instance, told) => self.signal(instance, told),
-                Deed::Check(instance, run, target) => self.check(instance, run, target),
+                Deed::Start(spec, slot) => self.start(&spec, slot, inputs),
+                Deed::Signal(instance, slot, told) => self.signal(instance, slot, told),
+                Deed::Check(asked, target) => self.check(asked, target),
                 Deed::Forget(instance) => self.forget(instance, inputs)?,
                 Deed::Dismiss(instance) => self.dismiss(instance, inputs),
             }
@@ -75,14 +75,14 @@ impl Shell {
         Ok(self.memory.change(news.instance(), |row| row.remember(news, run))?)
     }
 
-    fn signal(&mut self, instance: InstanceId, told: Told) {
+    fn signal(&mut self, instance: InstanceId, slot: Slot, told: Told) {
         if self.containers.holds(instance) {
             return self.containers.signal(instance, told);
         }
         let how = self.memory.rows().get(&instance).map(|row| &row.spec.how);
         let grace_ms = how.map(|how| how.stop_grace_ms);
         let signal = how.and_then(|how| how.supervision.stop_signal).map(StopSignal::number);
-        self.keeper.signal(instance, SignalOrder { slot: 0, told, grace_ms, signal });
+        self.keeper.signal(instance, SignalOrder { slot, told, grace_ms, signal });
     }
 
     fn prepare(&mut self, spec: Spec, inputs: &mut VecDeque<Input>) {
@@ -93,56 +93,58 @@ impl Shell {
         self.preparing.begin(preparer, spec);
     }
 
-    fn start(&mut self, spec: &Spec, inputs: &mut VecDeque<Input>) {
+    fn start(&mut self, spec: &Spec, slot: Slot, inputs: &mut VecDeque<Input>) {
         let instance = spec.instance;
         if spec.runtime() == Runtime::Container {
             // It probes its ports itself: it may be running already.
             if let Err(error) = self.start_container(spec) {
                 let trouble = StartTrouble::Passing(error.to_string());
-                inputs.push_back(Input::StartFailed { instance, trouble });
+                inputs.push_back(Input::StartFailed { instance, slot, trouble });
             }
             return;
         }
         if !self.preparer.folder(spec).is_ready(&self.preparer.boot) {
-            return inputs.push_back(Input::StartFailed { instance, trouble: StartTrouble::ReleaseGone });
+            let trouble = StartTrouble::ReleaseGone;
+            return inputs.push_back(Input::StartFailed { instance, slot, trouble });
         }
-        let trouble = match probe::taken(spec.ports.values().copied()) {
+        let trouble = match probe::taken(spec.bound_ports(slot)) {
             Ok(Some(port)) => {
                 tracing::warn!(%instance, port, "a stranger has its port");
                 Some(StartTrouble::PortTaken(port))
             }
             Err(error) => Some(StartTrouble::Hopeless(format!("its ports cannot be probed: {error}"))),
-            Ok(None) => self.order_start(spec).err(),
+            Ok(None) => self.order_start(spec, slot).err(),
         };
         if let Some(trouble) = trouble {
-            inputs.push_back(Input::StartFailed { instance, trouble });
+            inputs.push_back(Input::StartFailed { instance, slot, trouble });
         }
     }
 
-    fn order_start(&mut self, spec: &Spec) -> Result<(), StartTrouble> {
+    fn order_start(&mut self, spec: &Spec, slot: Slot) -> Result<(), StartTrouble> {
         let passing = |error: io::Error| StartTrouble::Passing(error.to_string());
         let hopeless = |error: &dyn std::error::Error| StartTrouble::Hopeless(error.to_string());
         let supervision = &spec.how.supervision;
-        let groups = self.host.cgroups.make(spec.instance, 0, &supervision.limits);
+        let groups = self.host.cgroups.make(spec.instance, slot, &supervision.limits);
         let groups = groups.map_err(|error| hopeless(&error))?;
         let confinement = self.confinement(supervision).map_err(|error| hopeless(&error))?;
         let folder = InstanceFolder::new(&self.instances, spec.instance);
         folder.create(spec).map_err(passing)?;
         let _ = self.ship(spec);
         let order = StartOrder {
+            slot,
             arguments: spec.arguments(),
-            environment: self.environment(spec),
+            environment: self.environment(spec, slot),
             directory: self.preparer.folder(spec).tree,
+            sockets: spec.sockets(),
             groups,
             confinement,
-            ..StartOrder::default()
         };
         self.keeper.start(&folder, order).map_err(passing)
     }
 
-    fn environment(&self, spec: &Spec) -> BTreeMap<String, String> {
+    fn environment(&self, spec: &Spec, slot: Slot) -> BTreeMap<String, String> {
         let mut environment = base_environment(&self.preparer.folder(spec).tree, &self.preparer.path);
-        environment.extend(spec.environment());
+        environment.extend(spec.environment(slot));
         environment.insert("KING_SERVANT".to_owned(), self.name.to_string());
         if let Some(paths) = self.hub.open(spec.instance) {
             let sockets = [(SOCKET_VARIABLE, &paths.datagram), (STREAM_VARIABLE, &paths.stream)];
@@ -184,9 +186,10 @@ impl Shell {
         shipping
     }
 
-    fn check(&self, instance: InstanceId, run: u64, target: HealthTarget) {
+    fn check(&self, asked: Asked, target: HealthTarget) {
+        let Asked { instance, slot, run } = asked;
         let answer = self.inputs.clone();
-        let asked = target.check.command.as_ref().map(|command| self.question(instance, command));
+        let asked = target.check.command.as_ref().map(|command| self.question(instance, slot, command));
         tokio::spawn(async move {
             let outcome = match asked {
                 Some(Ok(question)) => question.ask(Duration::from_millis(target.check.timeout_ms)).await,
@@ -194,8 +197,8 @@ impl Shell {
                 None => probe::check(&target).await,
             };
             let input = match outcome {
-                Ok(()) => Input::Passed { instance, run },
-                Err(reason) => Input::CheckFailed { instance, run, reason },
+                Ok(()) => Input::Passed { instance, slot, run },
+                Err(reason) => Input::CheckFailed { instance, slot, run, reason },
             };
             // The shell is gone when the servant ends.
             let _ = answer.send(input).await;
@@ -203,12 +206,12 @@ impl Shell {
     }
 
     /// A command that asks for health, run as the instance is.
-    fn question(&self, instance: InstanceId, command: &CommandLine) -> Result<Question, String> {
+    fn question(&self, instance: InstanceId, slot: Slot, command: &CommandLine) -> Result<Question, String> {
         let row = self.memory.rows().get(&instance).ok_or("it is forgotten")?;
         let user = row.spec.how.supervision.user.as_deref().map(users::find).transpose();
         Ok(Question {
             arguments: command.argv(),
-            environment: self.environment(&row.spec),
+            environment: self.environment(&row.spec, slot),
             directory: self.preparer.folder(&row.spec).tree,
             user: user.map_err(|error| error.to_string())?,
         })
@@ -239,18 +242,25 @@ struct Telling {
     exited_run: Option<u64>,
 }
 
+/// Whose health is asked for.
+struct Asked {
+    instance: InstanceId,
+    slot: Slot,
+    run: u64,
+}
+
 /// An action that is no report.
 enum Deed {
     Prepare(Box<Spec>),
-    Start(Box<Spec>),
-    Signal(InstanceId, Told),
-    Check(InstanceId, u64, HealthTarget),
+    Start(Box<Spec>, Slot),
+    Signal(InstanceId, Slot, Told),
+    Check(Asked, HealthTarget),
     Forget(InstanceId),
     Dismiss(InstanceId),
 }
 
 /// What is started at once, what is reported then, and what is done last, in order.
-fn split(actions: Vec<Action>) -> (Vec<Spec>, Vec<Telling>, Vec<Deed>) {
+fn split(actions: Vec<Action>) -> (Vec<(Spec, Slot)>, Vec<Telling>, Vec<Deed>) {
     let (mut starts, mut news, mut deeds) = (Vec::new(), Vec::new(), Vec::new());
     let mut busy = BTreeSet::new();
     for action in actions {
@@ -261,13 +271,17 @@ fn split(actions: Vec<Action>) -> (Vec<Spec>, Vec<Telling>, Vec<Deed>) {
             }
             Action::Prepare(spec) => deeds.push(Deed::Prepare(spec)),
             // What was asked before of the same instance is done before.
-            Action::Start(spec) if busy.contains(&spec.instance) => deeds.push(Deed::Start(spec)),
-            Action::Start(spec) => starts.push(*spec),
-            Action::Signal { instance, told } => {
-                busy.insert(instance);
-                deeds.push(Deed::Signal(instance, told));
+            Action::Start { spec, slot } if busy.contains(&spec.instance) => {
+                deeds.push(Deed::Start(spec, slot));
             }
-            Action::Check { instance, run, target } => deeds.push(Deed::Check(instance, run, target)),
+            Action::Start { spec, slot } => starts.push((*spec, slot)),
+            Action::Signal { instance, slot, told } => {
+                busy.insert(instance);
+                deeds.push(Deed::Signal(instance, slot, told));
+            }
+            Action::Check { instance, slot, run, target } => {
+                deeds.push(Deed::Check(Asked { instance, slot, run }, target));
+            }
             Action::Forget(instance) => {
                 busy.insert(instance);
                 deeds.push(Deed::Forget(instance));

@@ -5,8 +5,9 @@ use super::{AtEnd, Servant};
 use crate::app_events::Hub;
 use crate::container::{self, Containers};
 use crate::disk::Removal;
-use crate::holder::words::{Exit, Said, SignalOrder, StartFailure, State, Told};
+use crate::holder::words::{Exit, Said, SignalOrder, Slot, SlotState, StartFailure, State, Told};
 use crate::keeper::{Heard, HeardWhat, Host, Keeper};
+use crate::load::{self, Load};
 use crate::memory::{Memory, Standing};
 use crate::reconcile::{Input, Moment, Reconciler, Settings, StartTrouble};
 use crate::release::{self, Preparer, ReleaseFolder};
@@ -28,7 +29,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, Interval};
 
 /// Most words of holders, and most inputs of tasks, that wait for the loop.
 const QUEUE: usize = 1024;
@@ -53,6 +54,9 @@ pub struct Shell {
     pub(super) host: Host,
     at_end: AtEnd,
     reconciler: Reconciler,
+    load: Load,
+    /// When the load of workers is looked at.
+    look: Interval,
     pub(super) keeper: Keeper,
     heard: mpsc::Receiver<Heard>,
     pub(super) containers: Containers,
@@ -106,7 +110,9 @@ impl Shell {
             instances,
             host: servant.host,
             at_end: servant.at_end,
-            reconciler: Reconciler::new(Settings { steady_ms: servant.steady_ms, seed: seed() }),
+            reconciler: Reconciler::new(Settings { seed: seed(), ..servant.settings }),
+            load: Load::default(),
+            look: load::looks(),
             keeper,
             heard,
             containers,
@@ -151,6 +157,7 @@ impl Shell {
                 () = tokio::time::sleep_until(due.unwrap_or(self.epoch)), if due.is_some() => {
                     self.step(Input::Tick).await?;
                 }
+                _ = self.look.tick() => self.look_at_load().await?,
                 () = shutdown.requested(), if !self.is_ending => {
                     self.is_ending = true;
                     match self.at_end {
@@ -161,6 +168,21 @@ impl Shell {
             }
         }
         Ok(())
+    }
+
+    /// What workers that may become more or fewer use of the CPU.
+    async fn look_at_load(&mut self) -> Result<()> {
+        let mut inputs = VecDeque::new();
+        let measured = self.reconciler.measured();
+        for (instance, slots) in &measured {
+            let Some(row) = self.memory.rows().get(instance) else { continue };
+            let pids: Vec<u32> = slots.iter().filter_map(|slot| row.slot(*slot).started_pid).collect();
+            if let Some(mean_permille) = self.load.look(*instance, &pids, Instant::now().into_std()) {
+                inputs.push_back(Input::Load { instance: *instance, mean_permille });
+            }
+        }
+        self.load.keep(|instance| measured.contains_key(instance));
+        self.steps(inputs).await
     }
 
     /// Gives the last reports and lines a moment to leave. What does not is kept.
@@ -254,11 +276,14 @@ impl Shell {
                     return self.gone(instance).await;
                 }
                 // If a start was under way, it came to nothing; if a process ran, it was swept away.
-                let trouble = StartTrouble::Passing("its holder was killed".to_owned());
-                self.step(Input::StartFailed { instance, trouble }).await?;
-                let first = exits.into_iter().find(|exit| exit.slot == 0);
-                let exit = first.unwrap_or_else(|| self.unrecorded_exit(instance));
-                self.exited(instance, exit).await
+                for slot in self.reconciler.slots(instance) {
+                    let trouble = StartTrouble::Passing("its holder was killed".to_owned());
+                    self.step(Input::StartFailed { instance, slot, trouble }).await?;
+                    let recorded = exits.iter().find(|exit| exit.slot == slot).cloned();
+                    let exit = recorded.unwrap_or_else(|| self.unrecorded_exit(instance, slot));
+                    self.exited(instance, exit).await?;
+                }
+                Ok(())
             }
         }
     }
@@ -279,16 +304,16 @@ impl Shell {
             }
             Said::Started(run) => {
                 tracing::info!(%instance, pid = run.pid, "started");
-                Some(Input::Started { instance, pid: run.pid })
+                Some(Input::Started { instance, slot: run.slot, pid: run.pid })
             }
-            Said::StartFailed(StartFailure { slot: _, reason, passing, port }) => {
+            Said::StartFailed(StartFailure { slot, reason, passing, port }) => {
                 tracing::warn!(%instance, reason, "could not be started");
                 let trouble = match port {
                     Some(port) => StartTrouble::PortTaken(port),
                     None if passing => StartTrouble::Passing(reason),
                     None => StartTrouble::Hopeless(reason),
                 };
-                Some(Input::StartFailed { instance, trouble })
+                Some(Input::StartFailed { instance, slot, trouble })
             }
             Said::Exited(exit) => {
                 tracing::info!(%instance, pid = exit.pid, code = exit.code, signal = exit.signal, told = ?exit.told, "exited");
@@ -322,28 +347,37 @@ impl Shell {
     /// The connection was cut and made anew: what was said meanwhile shows in the state.
     async fn again(&mut self, instance: InstanceId, state: State) -> Result<()> {
         self.insist(instance, &state);
-        let known = self.memory.rows().get(&instance).map_or(0, |row| row.exited_run);
-        match (state.run, state.exit) {
-            (_, Some(exit)) if exit.run > known => {
+        for slot in self.reconciler.slots(instance) {
+            self.slot_again(instance, slot, state.slot(slot)).await?;
+        }
+        Ok(())
+    }
+
+    async fn slot_again(&mut self, instance: InstanceId, slot: Slot, state: Option<SlotState>) -> Result<()> {
+        let known = self.memory.rows().get(&instance).map_or(0, |row| row.slot(slot).exited_run);
+        match state {
+            Some(SlotState { exit: Some(exit), .. }) if exit.run > known => {
                 // A start that is under way has come to nothing, or to this end.
                 let trouble =
                     StartTrouble::Passing("it ended while its holder could not be heard".to_owned());
-                self.step(Input::StartFailed { instance, trouble }).await?;
+                self.step(Input::StartFailed { instance, slot, trouble }).await?;
                 self.exited(instance, exit).await
             }
-            (Some(run), None) => self.step(Input::Started { instance, pid: run.pid }).await,
-            (None | Some(_), _) => {
+            Some(SlotState { run, exit: None }) => {
+                self.step(Input::Started { instance, slot, pid: run.pid }).await
+            }
+            None | Some(_) => {
                 let trouble = StartTrouble::Passing("the order to start was lost".to_owned());
-                self.step(Input::StartFailed { instance, trouble }).await
+                self.step(Input::StartFailed { instance, slot, trouble }).await
             }
         }
     }
 
     /// The end of a process whose folder says nothing of it, for instance because it was deleted.
-    fn unrecorded_exit(&self, instance: InstanceId) -> Exit {
-        let pid = self.memory.rows().get(&instance).and_then(|row| row.started_pid);
+    fn unrecorded_exit(&self, instance: InstanceId, slot: Slot) -> Exit {
+        let pid = self.memory.rows().get(&instance).and_then(|row| row.slot(slot).started_pid);
         Exit {
-            slot: 0,
+            slot,
             // Runs are counted from 1 in a new folder.
             run: 0,
             pid: pid.unwrap_or_default(),

@@ -297,6 +297,7 @@ pub fn script(text: &str) -> AssignedProcess {
         stop_grace_ms: 5000,
         errors: None,
         supervision: Default::default(),
+        workers: None,
     }
 }
 
@@ -322,6 +323,7 @@ pub fn instance(release: &AssignedRelease) -> AssignedInstance {
         release: release.release,
         process: "web".parse().unwrap(),
         ports: BTreeMap::new(),
+        restarts: 0,
     }
 }
 

@@ -103,6 +103,8 @@ fn keys_of_instance(fact: &InstanceEvent) -> Vec<Key> {
         | InstanceEvent::BecameUnhealthy(_)
         | InstanceEvent::PortsReplaced(_)
         | InstanceEvent::Halted(_)
+        | InstanceEvent::RestartOrdered(_)
+        | InstanceEvent::WorkersScaled(_)
         | InstanceEvent::Stopped(_) => Vec::new(),
     }
 }
@@ -193,7 +195,9 @@ fn parent_of_instance(fact: &InstanceEvent) -> Parent {
         | InstanceEvent::Failed(_)
         | InstanceEvent::PortsReplaced(_)
         | InstanceEvent::Halted(_)
-        | InstanceEvent::Erred(_) => Parent::Latest(vec![Key::Placed(instance)]),
+        | InstanceEvent::Erred(_)
+        | InstanceEvent::RestartOrdered(_)
+        | InstanceEvent::WorkersScaled(_) => Parent::Latest(vec![Key::Placed(instance)]),
     }
 }
 

@@ -9,7 +9,7 @@
 use audit::StoredCommit;
 use audit::backup::{Backup, Writer};
 use events::command::*;
-use events::manifest::{CommandLine, Manifest, Process, Restart};
+use events::manifest::{CommandLine, Manifest, Process};
 use events::report::*;
 use events::*;
 use realm::{Candidate, Context, Input, Response, State, step};
@@ -151,7 +151,7 @@ impl World {
     /// Every instance of an app says that it runs and is healthy.
     pub fn bring_up(&mut self, app: &str) {
         for (instance, servant) in self.instances(app) {
-            self.report(servant, InstanceNews::from(Started { instance, pid: 7 }));
+            self.report(servant, InstanceNews::from(Started { instance, pid: 7, slot: None }));
             self.report(servant, InstanceNews::from(Ready { instance }));
         }
     }
@@ -165,6 +165,7 @@ impl World {
             uptime_ms: 5000,
             restart_in_ms: Some(0),
             out_of_memory: None,
+            slot: None,
         };
         self.report(servant, InstanceNews::from(exited))
     }
@@ -239,7 +240,7 @@ pub fn lively() -> World {
     let (instance, servant) = world.instances("shop")[0];
     world.crash(instance, servant);
     plan_mail(&mut world, &format!("crash/{instance}"));
-    world.report(servant, InstanceNews::from(Started { instance, pid: 8 }));
+    world.report(servant, InstanceNews::from(Started { instance, pid: 8, slot: None }));
     world.report(servant, InstanceNews::from(Ready { instance }));
     world.checkpoint();
     world.publish("shop", Version::new(1, 1, 0));

@@ -4,7 +4,7 @@ use crate::kinds::noun;
 use crate::manifest::signal_name;
 use crate::report::Stage;
 use crate::subject::Output;
-use crate::{AppName, InstanceId, PortName, ProcessName, ServantId, Timestamp};
+use crate::{AppName, InstanceId, PortName, ProcessName, ServantId, Slot, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -25,6 +25,8 @@ noun! {
         Retired(InstanceRetired) = "retired" @ 1,
         Stopped(InstanceStopped) = "stopped" @ 1,
         Erred(InstanceErred) = "erred" @ 1,
+        RestartOrdered(InstanceRestartOrdered) = "restart-ordered" @ 1,
+        WorkersScaled(InstanceWorkersScaled) = "workers-scaled" @ 1,
     }
 }
 
@@ -46,6 +48,8 @@ impl InstanceEvent {
             Self::Retired(event) => event.instance,
             Self::Stopped(event) => event.instance,
             Self::Erred(event) => event.instance,
+            Self::RestartOrdered(event) => event.instance,
+            Self::WorkersScaled(event) => event.instance,
         }
     }
 }
@@ -66,6 +70,9 @@ pub struct InstancePlaced {
 pub struct InstanceStarted {
     pub instance: InstanceId,
     pub pid: u32,
+    /// Which of its workers; none when it has no workers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<Slot>,
 }
 
 /// Its health check passes.
@@ -79,6 +86,9 @@ pub struct InstanceBecameHealthy {
 pub struct InstanceBecameUnhealthy {
     pub instance: InstanceId,
     pub reason: String,
+    /// Which of its workers; none when it is about all that it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<Slot>,
 }
 
 /// Its process ended without being told to; it is restarted where `restart_in_ms` says when.
@@ -92,6 +102,9 @@ pub struct InstanceCrashed {
     /// The limit of its memory, in bytes, where something of it was killed because it wanted more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub out_of_memory: Option<u64>,
+    /// Which of its workers; none when it has no workers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<Slot>,
 }
 
 impl InstanceCrashed {
@@ -125,6 +138,9 @@ pub struct InstanceCrashLooped {
     pub instance: InstanceId,
     pub crashes: u32,
     pub window_ms: u64,
+    /// Which of its workers; none when it has no workers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<Slot>,
 }
 
 /// It has left its crash loop.
@@ -182,6 +198,24 @@ pub struct InstanceErred {
     pub lines: Vec<String>,
     pub repeats: u64,
     pub others: u64,
+}
+
+/// Its servant is told to restart what it runs: its workers one after another, where it has some.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InstanceRestartOrdered {
+    pub instance: InstanceId,
+}
+
+/// Its servant runs more or fewer workers of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InstanceWorkersScaled {
+    pub instance: InstanceId,
+    /// How many were wanted before; 0 when it begins.
+    pub from: u16,
+    pub to: u16,
+    /// What they used of one CPU each, on average, in percent; none when it begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<u16>,
 }
 
 /// How a process ended.

@@ -2,7 +2,7 @@
 
 use crate::kinds::noun;
 use crate::subject::Output;
-use crate::{Digest, EventName, Fields, InstanceId, Timestamp};
+use crate::{Digest, EventName, Fields, InstanceId, Slot, Timestamp};
 use serde::{Deserialize, Serialize};
 
 noun! {
@@ -20,6 +20,7 @@ noun! {
         Stopped(Stopped) = "stopped" @ 1,
         Emitted(Emitted) = "emitted" @ 1,
         Erred(Erred) = "erred" @ 1,
+        Scaled(Scaled) = "scaled" @ 1,
     }
 }
 
@@ -39,6 +40,7 @@ impl InstanceNews {
             Self::Stopped(news) => news.instance,
             Self::Emitted(news) => news.instance,
             Self::Erred(news) => news.instance,
+            Self::Scaled(news) => news.instance,
         }
     }
 }
@@ -49,6 +51,9 @@ pub struct Started {
     pub instance: InstanceId,
     /// The process id on its host.
     pub pid: u32,
+    /// Which of its workers; none when it has no workers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<Slot>,
 }
 
 /// Its health check passed for the first time since its process was started, or again after it had failed.
@@ -62,6 +67,9 @@ pub struct Ready {
 pub struct Unhealthy {
     pub instance: InstanceId,
     pub reason: String,
+    /// Which of its workers; none when it is about all that it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<Slot>,
 }
 
 /// Its process ended without being told to.
@@ -83,6 +91,9 @@ pub struct Exited {
     /// The limit of its memory, in bytes, where something of it was killed because it wanted more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub out_of_memory: Option<u64>,
+    /// Which of its workers; none when it has no workers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<Slot>,
 }
 
 /// It crashed so often in a short time that it counts as a crash loop; said once until it is steady again.
@@ -93,6 +104,9 @@ pub struct Looping {
     pub crashes: u32,
     /// The window, in milliseconds.
     pub window_ms: u64,
+    /// Which of its workers; none when it has no workers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<Slot>,
 }
 
 /// It has left its crash loop: alive and healthy for as long as the servant asks.
@@ -184,4 +198,16 @@ pub struct Erred {
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
 pub(crate) fn is_zero(number: &u64) -> bool {
     *number == 0
+}
+
+/// It runs so many workers from now on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Scaled {
+    pub instance: InstanceId,
+    /// How many were wanted before; 0 when it begins.
+    pub from: u16,
+    pub to: u16,
+    /// What they used of one CPU each, on average, in percent; none when it begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<u16>,
 }

@@ -208,9 +208,9 @@ fn instance_facts() -> Vec<InstanceEvent> {
             ports: ports(),
         }
         .into(),
-        InstanceStarted { instance, pid: 4711 }.into(),
+        InstanceStarted { instance, pid: 4711, slot: None }.into(),
         InstanceBecameHealthy { instance }.into(),
-        InstanceBecameUnhealthy { instance, reason: "GET /healthz answered 500".into() }.into(),
+        InstanceBecameUnhealthy { instance, reason: "GET /healthz answered 500".into(), slot: None }.into(),
         InstanceCrashed {
             instance,
             pid: 4711,
@@ -218,10 +218,11 @@ fn instance_facts() -> Vec<InstanceEvent> {
             uptime_ms: 812,
             restart_in_ms: Some(0),
             out_of_memory: None,
+            slot: None,
         }
         .into(),
         InstanceFinished { instance, pid: 4711 }.into(),
-        InstanceCrashLooped { instance, crashes: 5, window_ms: 60_000 }.into(),
+        InstanceCrashLooped { instance, crashes: 5, window_ms: 60_000, slot: None }.into(),
         InstanceSteadied { instance }.into(),
         InstanceFailed { instance, stage: Stage::Build, reason: "npm ERR!".into() }.into(),
         InstancePortsReplaced { instance, taken: 20_000, ports: ports() }.into(),
@@ -241,6 +242,8 @@ fn instance_facts() -> Vec<InstanceEvent> {
             others: 1,
         }
         .into(),
+        InstanceRestartOrdered { instance }.into(),
+        InstanceWorkersScaled { instance, from: 2, to: 3, cpu: Some(81) }.into(),
     ]
 }
 
@@ -351,6 +354,7 @@ pub fn orders_of_every_kind() -> Vec<Order> {
             UnsetConfig { app: Some(app()), process: None, keys: BTreeSet::from(["A".into()]) }.into(),
         ),
         Order::Servant(RemoveServant { servant: "alpha".parse().unwrap() }.into()),
+        Order::Instance(RestartInstance { instance: instance() }.into()),
         Order::Alert(plan.into()),
         Order::Alert(RecordMail { mail: mail(), result: MailResult::Sent { via: "file".into() } }.into()),
         Order::King(RecordCheckpoint { king: king(), checkpoint: checkpoint() }.into()),
@@ -382,6 +386,7 @@ pub fn news_of_every_kind() -> Vec<News> {
         uptime_ms: 812,
         restart_in_ms: Some(0),
         out_of_memory: None,
+        slot: None,
     };
     vec![
         News::Servant(facts().into()),
@@ -389,11 +394,11 @@ pub fn news_of_every_kind() -> Vec<News> {
         News::Servant(report::ReturnServant { servant: servant() }.into()),
         News::Servant(report::MeasureDisk { servant: servant(), disk: disk() }.into()),
         News::Servant(report::CleanDisk { servant: servant(), cleaned: cleaned() }.into()),
-        News::Instance(report::Started { instance, pid: 4711 }.into()),
+        News::Instance(report::Started { instance, pid: 4711, slot: None }.into()),
         News::Instance(report::Ready { instance }.into()),
-        News::Instance(report::Unhealthy { instance, reason: "timed out".into() }.into()),
+        News::Instance(report::Unhealthy { instance, reason: "timed out".into(), slot: None }.into()),
         News::Instance(exited.into()),
-        News::Instance(report::Looping { instance, crashes: 5, window_ms: 60_000 }.into()),
+        News::Instance(report::Looping { instance, crashes: 5, window_ms: 60_000, slot: None }.into()),
         News::Instance(report::Steady { instance }.into()),
         News::Instance(report::Failed { instance, stage: Stage::Unpack, reason: "../up".into() }.into()),
         News::Instance(report::PortTaken { instance, port: 20_000 }.into()),
@@ -419,6 +424,7 @@ pub fn news_of_every_kind() -> Vec<News> {
             }
             .into(),
         ),
+        News::Instance(report::Scaled { instance, from: 2, to: 3, cpu: Some(81) }.into()),
     ]
 }
 

@@ -10,6 +10,8 @@ pub(super) fn apply(state: &mut State, event: &Event, fact: &InstanceEvent) {
     let at = event.at;
     match fact {
         InstanceEvent::Placed(fact) => place(state, event, fact),
+        // The others of its workers go on: the instance is what it was.
+        InstanceEvent::Started(fact) if fact.slot.is_some() && is_healthy(state, fact.instance) => {}
         InstanceEvent::Started(fact) => change(state, fact.instance, |instance| {
             instance.pid = Some(fact.pid);
             instance.enter(InstancePhase::Started, at, None);
@@ -17,9 +19,13 @@ pub(super) fn apply(state: &mut State, event: &Event, fact: &InstanceEvent) {
         InstanceEvent::BecameHealthy(fact) => change(state, fact.instance, |instance| {
             instance.enter(InstancePhase::Healthy, at, None);
         }),
+        InstanceEvent::BecameUnhealthy(fact) if fact.slot.is_some() => {}
         InstanceEvent::BecameUnhealthy(fact) => change(state, fact.instance, |instance| {
             instance.enter(InstancePhase::Unhealthy, at, Some(fact.reason.clone()));
         }),
+        InstanceEvent::Crashed(fact) if fact.slot.is_some() => {
+            change(state, fact.instance, |instance| instance.crashes += 1);
+        }
         InstanceEvent::Crashed(fact) => change(state, fact.instance, |instance| {
             instance.crashes += 1;
             instance.pid = None;
@@ -35,6 +41,12 @@ pub(super) fn apply(state: &mut State, event: &Event, fact: &InstanceEvent) {
             instance.pid = None;
             instance.enter(InstancePhase::Failed, at, Some(fact.reason.clone()));
         }),
+        InstanceEvent::RestartOrdered(fact) => {
+            change(state, fact.instance, |instance| instance.restarts += 1)
+        }
+        InstanceEvent::WorkersScaled(fact) => {
+            change(state, fact.instance, |instance| instance.workers = Some(fact.to));
+        }
         InstanceEvent::PortsReplaced(fact) => replace_ports(state, fact),
         InstanceEvent::Halted(fact) => change(state, fact.instance, |instance| {
             instance.pid = None;
@@ -54,6 +66,10 @@ pub(super) fn apply(state: &mut State, event: &Event, fact: &InstanceEvent) {
             remove(state, fact.instance);
         }
     }
+}
+
+fn is_healthy(state: &State, id: InstanceId) -> bool {
+    state.instances.get(&id).is_some_and(|instance| instance.phase == InstancePhase::Healthy)
 }
 
 /// Changes an instance, and what its app counts of it.
@@ -86,6 +102,8 @@ fn place(state: &mut State, event: &Event, fact: &InstancePlaced) {
         crashes: 0,
         looping: false,
         erred: BTreeMap::new(),
+        workers: None,
+        restarts: 0,
         reason: None,
         since: event.at,
     };

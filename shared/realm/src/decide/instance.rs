@@ -3,13 +3,14 @@
 //! A report about an instance that is gone, or that its sender does not run, is redundant: nothing rests on it.
 
 use super::refuse::refusal;
-use super::{Hearing, image};
+use super::{Consent, Hearing, image};
 use crate::schedule::free_ports;
 use crate::state::{Instance, State};
+use events::command::RestartInstance;
 use events::event::{
     AppEmitted, Exit, InstanceBecameHealthy, InstanceBecameUnhealthy, InstanceCrashLooped, InstanceCrashed,
     InstanceErred, InstanceEvent, InstanceFailed, InstanceFinished, InstanceHalted, InstancePortsReplaced,
-    InstanceStarted, InstanceSteadied, InstanceStopped,
+    InstanceRestartOrdered, InstanceStarted, InstanceSteadied, InstanceStopped, InstanceWorkersScaled,
 };
 use events::limits::{ERROR_LINES, TEXT_BYTES};
 use events::query::InstancePhase;
@@ -38,7 +39,8 @@ pub(super) fn hear(state: &State, report: &Report, news: &InstanceNews) -> Resul
             | InstanceNews::Steady(_)
             | InstanceNews::Failed(_)
             | InstanceNews::PortTaken(_)
-            | InstanceNews::Emitted(_) => Hearing::Redundant,
+            | InstanceNews::Emitted(_)
+            | InstanceNews::Scaled(_) => Hearing::Redundant,
             // Others of its version may wait for it.
             InstanceNews::ImageBuilt(news) => image::built(state, instance, news),
         });
@@ -48,20 +50,22 @@ pub(super) fn hear(state: &State, report: &Report, news: &InstanceNews) -> Resul
 
 fn live(state: &State, id: InstanceId, instance: &Instance, news: &InstanceNews) -> Hearing {
     match news {
-        InstanceNews::Started(news) => fact(InstanceStarted { instance: id, pid: news.pid }).into(),
+        InstanceNews::Started(news) => {
+            fact(InstanceStarted { instance: id, pid: news.pid, slot: news.slot }).into()
+        }
         InstanceNews::Ready(_) if instance.phase == InstancePhase::Healthy => Hearing::Redundant,
         InstanceNews::Ready(_) => fact(InstanceBecameHealthy { instance: id }).into(),
         InstanceNews::Unhealthy(news) => {
-            fact(InstanceBecameUnhealthy { instance: id, reason: news.reason.clone() }).into()
+            let (reason, slot) = (news.reason.clone(), news.slot);
+            fact(InstanceBecameUnhealthy { instance: id, reason, slot }).into()
         }
         // Nothing ends twice without having been started in between.
         InstanceNews::Exited(_) if instance.has_ended() => Hearing::Redundant,
         InstanceNews::Exited(news) => exited(id, news),
         InstanceNews::Looping(_) if instance.looping => Hearing::Redundant,
         InstanceNews::Looping(news) => {
-            let event =
-                InstanceCrashLooped { instance: id, crashes: news.crashes, window_ms: news.window_ms };
-            fact(event).into()
+            let (crashes, window_ms, slot) = (news.crashes, news.window_ms, news.slot);
+            fact(InstanceCrashLooped { instance: id, crashes, window_ms, slot }).into()
         }
         InstanceNews::Steady(_) if instance.looping => fact(InstanceSteadied { instance: id }).into(),
         InstanceNews::Steady(_) => Hearing::Redundant,
@@ -73,6 +77,10 @@ fn live(state: &State, id: InstanceId, instance: &Instance, news: &InstanceNews)
         InstanceNews::Stopped(_) => fact(InstanceHalted { instance: id }).into(),
         InstanceNews::Emitted(_) => Hearing::Redundant,
         InstanceNews::Erred(news) => erred(instance, news),
+        InstanceNews::Scaled(news) if instance.workers == Some(news.to) => Hearing::Redundant,
+        InstanceNews::Scaled(news) => {
+            fact(InstanceWorkersScaled { instance: id, from: news.from, to: news.to, cpu: news.cpu }).into()
+        }
     }
 }
 
@@ -129,6 +137,7 @@ fn exited(id: InstanceId, news: &Exited) -> Hearing {
         uptime_ms: news.uptime_ms,
         restart_in_ms: news.restart_in_ms,
         out_of_memory: news.out_of_memory,
+        slot: news.slot,
     })
     .into()
 }
@@ -170,7 +179,8 @@ fn check_text(news: &InstanceNews) -> Result<(), Refusal> {
         | InstanceNews::Steady(_)
         | InstanceNews::PortTaken(_)
         | InstanceNews::Stopped(_)
-        | InstanceNews::Emitted(_) => 0,
+        | InstanceNews::Emitted(_)
+        | InstanceNews::Scaled(_) => 0,
         InstanceNews::ImageBuilt(news) => news.dockerfile.len(),
     };
     if length > TEXT_BYTES {
@@ -198,6 +208,20 @@ fn check_error(news: &Erred) -> Result<(), Refusal> {
         return Err(refusal(RefusalCode::Invalid, "lines", rule, "cut it"));
     }
     Ok(())
+}
+
+pub(super) fn restart(state: &State, order: &RestartInstance) -> Result<Consent, Refusal> {
+    match state.instances.get(&order.instance) {
+        None => {
+            let rule = format!("there is no instance {}", order.instance);
+            Err(refusal(RefusalCode::Unknown, "instance", rule, "see `kingctl instance ls`"))
+        }
+        Some(instance) if instance.is_retired() => {
+            let rule = format!("the instance {} is being stopped", order.instance);
+            Err(refusal(RefusalCode::Conflict, "instance", rule, "restart one that shall run"))
+        }
+        Some(_) => Ok(fact(InstanceRestartOrdered { instance: order.instance }).into()),
+    }
 }
 
 fn fact(event: impl Into<InstanceEvent>) -> Fact {

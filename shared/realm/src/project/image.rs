@@ -96,7 +96,9 @@ pub(super) fn moved_by_instance(before: &State, fact: &InstanceEvent) -> Vec<Vie
         | InstanceEvent::CrashLooped(_)
         | InstanceEvent::Steadied(_)
         | InstanceEvent::Halted(_)
-        | InstanceEvent::Erred(_) => None,
+        | InstanceEvent::Erred(_)
+        | InstanceEvent::RestartOrdered(_)
+        | InstanceEvent::WorkersScaled(_) => None,
     };
     app.map_or_else(Vec::new, |app| waiting(before, app))
 }

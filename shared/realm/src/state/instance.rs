@@ -23,10 +23,20 @@ pub struct Instance {
     /// The last line of each output stream that told of an error.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub erred: BTreeMap<Output, u64>,
+    /// How many workers its servant wants of it; none when it has none, or they were not counted yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workers: Option<u16>,
+    /// How often a restart of it was ordered.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub restarts: u32,
     /// Why it is in its phase, when that is not plain.
     pub reason: Option<String>,
     /// When its phase began.
     pub since: Timestamp,
+}
+
+fn is_zero(restarts: &u32) -> bool {
+    *restarts == 0
 }
 
 impl Instance {

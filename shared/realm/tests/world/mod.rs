@@ -207,8 +207,12 @@ impl World {
             let container = release.and_then(|it| it.processes.get(&instance.process)?.container.as_ref());
             let image =
                 container.map_or(String::new(), |container| format!(" image {}", json(&container.image)));
+            let restarts = match instance.restarts {
+                0 => String::new(),
+                count => format!(" restarts {count}"),
+            };
             format!(
-                "run {} {}/{} release {} ports {}{image}",
+                "run {} {}/{} release {} ports {}{image}{restarts}",
                 instance.instance,
                 instance.app,
                 instance.process,

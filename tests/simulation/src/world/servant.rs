@@ -151,7 +151,7 @@ impl Servant {
     fn boot(&mut self, net: &mut Net) {
         self.numbers.open(net, self.sender.servant.0, BEGINNING + net.ms());
         self.life = Some(Life {
-            reconciler: Reconciler::new(Settings { steady_ms: 3000, seed: 0 }),
+            reconciler: Reconciler::new(Settings { steady_ms: 3000, ..Settings::default() }),
             watch: Watch::open(net, self.node, &subject::assignment_key(self.sender.servant)),
             held: BTreeSet::new(),
             sending: None,
@@ -184,9 +184,9 @@ impl Servant {
             let spec = holder
                 .filter(|holder| holder.pid.is_some())
                 .map_or(row.spec.clone(), |holder| holder.spec.clone());
-            let looping = row.looping;
+            let (looping, workers) = (row.looping, row.workers);
             self.rows.put(id, row);
-            self.step(net, Input::Known { spec: Box::new(spec), missed, adopted, looping });
+            self.step(net, Input::Known { spec: Box::new(spec), missed, adopted, looping, workers });
         }
         if let Some(stored) = self.assignment().cloned() {
             self.assigned(net, stored);

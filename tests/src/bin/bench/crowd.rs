@@ -105,7 +105,10 @@ fn live(step: u64, number: u64) -> (Fact, Option<u64>) {
             };
             (InstanceEvent::from(placed), None)
         }
-        1 => (InstanceEvent::from(InstanceStarted { instance, pid: 1000 + number as u32 }), Some(servant)),
+        1 => (
+            InstanceEvent::from(InstanceStarted { instance, pid: 1000 + number as u32, slot: None }),
+            Some(servant),
+        ),
         _ => (InstanceEvent::from(InstanceBecameHealthy { instance }), Some(servant)),
     };
     (Fact::from(fact), by)

@@ -84,8 +84,9 @@ fn life(id: u64) -> (Fact, Cause, String) {
             uptime_ms: id,
             restart_in_ms: Some(1000),
             out_of_memory: None,
+            slot: None,
         }),
-        1 => InstanceEvent::from(InstanceStarted { instance, pid }),
+        1 => InstanceEvent::from(InstanceStarted { instance, pid, slot: None }),
         2 => InstanceEvent::from(InstanceBecameHealthy { instance }),
         _ => {
             let command = CommandId::from_uuid(Uuid::from_u128(u128::from(id) << 40));

@@ -84,8 +84,8 @@ impl Talker {
 
 fn news(step: usize, instance: InstanceId) -> InstanceNews {
     match step {
-        0 => Started { instance, pid: 4242 }.into(),
+        0 => Started { instance, pid: 4242, slot: None }.into(),
         1 => Ready { instance }.into(),
-        _ => Unhealthy { instance, reason: "GET / answered 500".into() }.into(),
+        _ => Unhealthy { instance, reason: "GET / answered 500".into(), slot: None }.into(),
     }
 }

@@ -37,7 +37,9 @@ fn spec(volumes: Vec<Volume>) -> Spec {
             stop_grace_ms: 1000,
             errors: None,
             supervision: events::manifest::Supervision::default(),
+            workers: None,
         },
+        restarts: 0,
     }
 }
 

@@ -84,14 +84,15 @@ impl Servant {
     fn deed(&mut self, net: &mut Net, deed: Action, inputs: &mut VecDeque<Input>) {
         match deed {
             Action::Prepare(spec) => self.later(net, 300 * MS, Errand::Prepare(spec.key)),
-            Action::Start(spec) => match self.host.taken(&spec) {
+            Action::Start { spec, slot } => match self.host.taken(&spec) {
                 Some(port) => inputs.push_back(Input::StartFailed {
                     instance: spec.instance,
+                    slot,
                     trouble: StartTrouble::PortTaken(port),
                 }),
                 None => self.later(net, 20 * MS, Errand::Start(spec)),
             },
-            Action::Signal { instance, told } => {
+            Action::Signal { instance, told, .. } => {
                 let wait = if told == Told::Kill { 5 * MS } else { 200 * MS };
                 self.later(net, wait, Errand::End { instance, told });
             }
@@ -139,11 +140,11 @@ impl Servant {
         let instance = spec.instance;
         if let Some(port) = self.host.taken(spec) {
             let trouble = StartTrouble::PortTaken(port);
-            return self.step(net, Input::StartFailed { instance, trouble });
+            return self.step(net, Input::StartFailed { instance, slot: 0, trouble });
         }
         let Some(pid) = self.host.start(net, self.node, spec) else { return };
         net.note(self.node, || format!("starts {instance} as {pid}"));
-        self.step(net, Input::Started { instance, pid });
+        self.step(net, Input::Started { instance, slot: 0, pid });
     }
 
     fn end(&mut self, net: &mut Net, instance: InstanceId, told: Told) {
@@ -160,9 +161,9 @@ impl Servant {
     fn check(&mut self, net: &mut Net, instance: InstanceId, run: u64) {
         let runs = self.host.holder(instance).is_some_and(|holder| holder.pid.is_some());
         let input = if runs && (net.is_healed || !net.random.chance(30)) {
-            Input::Passed { instance, run }
+            Input::Passed { instance, slot: 0, run }
         } else {
-            Input::CheckFailed { instance, run, reason: "no answer".to_owned() }
+            Input::CheckFailed { instance, slot: 0, run, reason: "no answer".to_owned() }
         };
         self.step(net, input);
     }
