@@ -213,6 +213,7 @@ fn flags(folder: &Path, bridge: &Bridge) -> Vec<String> {
     flags
 }
 
+#[allow(clippy::disallowed_methods, reason = "what is dropped cannot await")]
 impl Drop for Engine {
     fn drop(&mut self) {
         if std::thread::panicking() {

@@ -119,7 +119,7 @@ async fn a_disk_that_fills_loses_what_nobody_uses_and_then_takes_nothing_new() {
     .await;
     assert!(disk.percent() < 65);
     wait::until("the log says what and why", async || {
-        let events = kingdom.kingctl(&["event", "ls", "--noun", "servant"]).await.stdout;
+        let events = kingdom.kingctl(&["event", "ls", "--noun", "servant", "-o", "json"]).await.stdout;
         let told = ["servant.disk-cleaned", "big release 1", "room"].iter().all(|word| events.contains(word));
         wait::holds(told, || events)
     })

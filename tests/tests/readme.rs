@@ -23,7 +23,7 @@ fn runnable(line: &str) -> Option<String> {
     {
         return None;
     }
-    let goes_on = ["--follow", "event tail", "curl -N"].iter().any(|word| line.contains(word));
+    let goes_on = ["--follow", "--watch", "event tail", "curl -N"].iter().any(|word| line.contains(word));
     let line = line.split("  #").next().unwrap_or_default();
     Some(if goes_on { format!("timeout 2 {line} || test $? = 124") } else { line.to_owned() })
 }

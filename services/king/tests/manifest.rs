@@ -238,7 +238,7 @@ proptest::proptest! {
 fn the_documented_examples_are_understood() {
     let document = include_str!("../../../docs/manifest.md");
     let examples: Vec<&str> = document.split("```yaml\n").skip(1).map(fence).collect();
-    assert_eq!(examples.len(), 4);
+    assert_eq!(examples.len(), 5);
     for example in examples {
         parse_king_yaml(example).expect(example);
     }

@@ -24,6 +24,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const SILENCE: Duration = Duration::from_secs(5);
 /// The status of a message by which the server says that nobody listens.
 const NO_RESPONDERS: u16 = 503;
+/// Most consumers that are asked until two in a row give the same.
+const DELIVERIES: usize = 100;
+/// How long a server that lags has in between.
+const BETWEEN_DELIVERIES: Duration = Duration::from_millis(20);
 
 pub struct Real {
     runtime: Runtime,
@@ -338,7 +342,29 @@ fn outcome(answer: &async_nats::Message) -> Result<Ack, PublishFailure> {
     }
 }
 
+/// What a consumer gives. It may live on a server that has not heard of the newest messages yet, so what one gives counts
+/// when the next gives the same.
 async fn deliver(client: &Client, stream: &str, after: u64, filters: &[&str], most: usize) -> Vec<Entry> {
+    let mut last = None;
+    for _ in 0..DELIVERIES {
+        let now = deliver_once(client, stream, after, filters, most).await;
+        if now.is_some() && now == last {
+            return now.unwrap_or_default();
+        }
+        last = now;
+        tokio::time::sleep(BETWEEN_DELIVERIES).await;
+    }
+    panic!("{DELIVERIES} consumers of {stream} do not agree; the last gave {last:?}");
+}
+
+/// None when the server breaks off.
+async fn deliver_once(
+    client: &Client,
+    stream: &str,
+    after: u64,
+    filters: &[&str],
+    most: usize,
+) -> Option<Vec<Entry>> {
     let config = pull::Config {
         deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: after + 1 },
         ack_policy: AckPolicy::None,
@@ -352,7 +378,7 @@ async fn deliver(client: &Client, stream: &str, after: u64, filters: &[&str], mo
     let mut messages = consumer.fetch().max_messages(most).messages().await.unwrap();
     let mut entries = Vec::new();
     while let Some(message) = messages.next().await {
-        let message = message.unwrap();
+        let message = message.ok()?;
         let info = message.info().unwrap();
         let headers = message.headers.clone().unwrap_or_default();
         entries.push(Entry {
@@ -362,7 +388,7 @@ async fn deliver(client: &Client, stream: &str, after: u64, filters: &[&str], mo
             message: read(message.subject.as_str(), &headers, &message.payload),
         });
     }
-    entries
+    Some(entries)
 }
 
 fn read(subject: &str, headers: &HeaderMap, payload: &[u8]) -> Message {
