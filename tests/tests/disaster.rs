@@ -19,7 +19,11 @@ fn journal(kingdom: &Kingdom) -> PathBuf {
 
 async fn set_keys(kingdom: &Kingdom, numbers: std::ops::Range<u32>) {
     for number in numbers {
-        kingdom.client.accepted("config.set", json!({ "values": { format!("KEY_{number}"): "x" } })).await;
+        let body = json!({ "values": { format!("KEY_{number}"): "x" } });
+        // A King that says it is ready may be about to notice that its server was another.
+        let answer =
+            kingdom.client.command_until_answered(&format!("key-{number}"), "config.set", &body).await;
+        assert_eq!(answer["status"], "accepted", "{answer}");
     }
 }
 

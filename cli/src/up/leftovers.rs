@@ -155,7 +155,13 @@ mod tests {
 
     fn sleeper(file: &Path) -> Child {
         let mut sleep = Command::new("sleep");
-        sleep.arg("600").env(MARK, file).process_group(0).spawn().expect("sleep starts")
+        let child = sleep.arg("600").env(MARK, file).process_group(0).spawn().expect("sleep starts");
+        // The kernel lets the parent go on before it shows the environment of the child.
+        let environment = format!("/proc/{}/environ", child.id());
+        while std::fs::read(&environment).expect("it runs").is_empty() {
+            std::thread::yield_now();
+        }
+        child
     }
 
     /// Life's end is seen by its parent, which is this process.
