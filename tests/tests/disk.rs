@@ -3,12 +3,11 @@
 
 use kingdom_tests::kingdom::servant_flags;
 use kingdom_tests::{Kingdom, wait};
-use rustix::fs::statvfs;
+use rustix::fs::{FallocateFlags, fallocate, statvfs};
 use rustix::process::getuid;
 use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -41,14 +40,16 @@ impl Disk {
         (used * 100).div_ceil(used + stat.f_bavail)
     }
 
-    /// Takes room until so much is used.
+    /// Takes room until so much is used, at one go: what is removed meanwhile must not be made up for.
     fn fill_to(&self, percent: u64) {
+        let stat = statvfs(&self.folder).expect("it is a file system");
+        let used = stat.f_blocks - stat.f_bfree;
+        let missing = ((used + stat.f_bavail) * percent / 100).saturating_sub(used) * stat.f_frsize;
         let ballast = self.folder.join("ballast");
-        let mut ballast =
+        let ballast =
             File::options().create(true).append(true).open(ballast).expect("there is room for a name");
-        while self.percent() < percent {
-            ballast.write_all(&[0; 256 * 1024]).expect("there is room");
-        }
+        let length = ballast.metadata().expect("it is open").len();
+        fallocate(&ballast, FallocateFlags::empty(), length, missing).expect("there is room");
     }
 
     fn free(&self) {
