@@ -10,8 +10,10 @@ use std::time::Duration;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
-/// How long one attempt waits for its answer.
+/// How long one attempt waits for its answer, when those that are asked may die.
 const ATTEMPT: Duration = Duration::from_millis(500);
+/// How long it waits when nobody dies: what takes so long was lost.
+const LOST: Duration = Duration::from_secs(8);
 /// Between two attempts when no King listens.
 const PAUSE: Duration = Duration::from_millis(2);
 /// How long a command may go without an answer.
@@ -26,6 +28,8 @@ pub struct Answered {
     pub took: Duration,
     /// How often it was sent: what was sent again may be the stored answer of an earlier King.
     pub attempts: u32,
+    /// How often it was sent to somebody, and nobody answered.
+    pub unanswered: u32,
     pub answer: Value,
 }
 
@@ -46,8 +50,18 @@ pub struct Load {
 impl Load {
     /// Starts one of so many commands in a second. The ids begin with `name`.
     pub fn start(client: &Client, name: &str, per_second: u32) -> Self {
+        Self::start_with(client, name, per_second, ATTEMPT)
+    }
+
+    /// Starts one that is in no hurry to send again: what is sent again was lost.
+    pub fn start_patient(client: &Client, name: &str, per_second: u32) -> Self {
+        Self::start_with(client, name, per_second, LOST)
+    }
+
+    fn start_with(client: &Client, name: &str, per_second: u32, attempt: Duration) -> Self {
         let stopped = Arc::new(AtomicBool::new(false));
-        let sending = send(client.clone(), name.to_owned(), per_second, stopped.clone());
+        let caller = Caller { client: client.clone(), attempt };
+        let sending = send(caller, name.to_owned(), per_second, stopped.clone());
         Self { stopped, sending: tokio::spawn(sending) }
     }
 
@@ -63,32 +77,50 @@ impl Load {
     }
 }
 
-async fn send(client: Client, name: String, per_second: u32, stopped: Arc<AtomicBool>) -> Vec<Answered> {
+#[derive(Clone, Debug)]
+struct Caller {
+    client: Client,
+    attempt: Duration,
+}
+
+async fn send(caller: Caller, name: String, per_second: u32, stopped: Arc<AtomicBool>) -> Vec<Answered> {
     let mut beats = interval(Duration::from_secs(1) / per_second);
     beats.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let mut callers = JoinSet::new();
     let mut number = 0;
     while !stopped.load(Ordering::SeqCst) {
         beats.tick().await;
-        callers.spawn(call(client.clone(), format!("{name}-{number}"), number));
+        let (caller, id) = (caller.clone(), format!("{name}-{number}"));
+        callers.spawn(async move { caller.call(id, number).await });
         number += 1;
     }
     callers.join_all().await
 }
 
-async fn call(client: Client, id: String, number: u64) -> Answered {
-    let body = json!({ "values": { format!("KEY_{}", number % 100): number.to_string() } });
-    let (began, mut attempts) = (Instant::now(), 0);
-    loop {
-        attempts += 1;
-        let payload = body.to_string().into_bytes();
-        let attempt = timeout(ATTEMPT, client.request("king.cmd.config.set", Some(&id), payload)).await;
-        if let Ok(Ok(bytes)) = attempt {
-            let answer = serde_json::from_slice(&bytes).expect("an answer is JSON");
-            return Answered { id, at: Instant::now(), took: began.elapsed(), attempts, answer };
+impl Caller {
+    async fn call(&self, id: String, number: u64) -> Answered {
+        let body = json!({ "values": { format!("KEY_{}", number % 100): number.to_string() } });
+        let (began, mut attempts, mut unanswered) = (Instant::now(), 0, 0);
+        loop {
+            attempts += 1;
+            let payload = body.to_string().into_bytes();
+            let request = self.client.request("king.cmd.config.set", Some(&id), payload);
+            let attempt = timeout(self.attempt, request).await;
+            if let Ok(Ok(bytes)) = attempt {
+                let answer = serde_json::from_slice(&bytes).expect("an answer is JSON");
+                return Answered {
+                    id,
+                    at: Instant::now(),
+                    took: began.elapsed(),
+                    attempts,
+                    unanswered,
+                    answer,
+                };
+            }
+            unanswered += u32::from(attempt.is_err());
+            assert!(began.elapsed() < PATIENCE, "{id} is not answered: {attempt:?}");
+            sleep(PAUSE).await;
         }
-        assert!(began.elapsed() < PATIENCE, "{id} is not answered: {attempt:?}");
-        sleep(PAUSE).await;
     }
 }
 

@@ -92,7 +92,7 @@ pub fn trash(releases: &Path) -> PathBuf {
     releases.join(TRASH)
 }
 
-/// Every whole tree with the name of its app, whether it is used or not.
+/// Every whole tree with the name of its app, whether it is used or not; an app's in the order of their releases.
 ///
 /// # Errors
 /// When a folder cannot be read.
@@ -102,7 +102,13 @@ pub fn trees(releases: &Path) -> io::Result<Vec<(String, PathBuf)>> {
         let is_tree = path.is_dir() && path.with_extension("ready").exists();
         trees.extend(is_tree.then(|| (name(&app).to_owned(), path)));
     }
+    trees.sort_by_key(|(_, tree)| number(tree));
     Ok(trees)
+}
+
+/// The number of a tree's release.
+pub fn number(tree: &Path) -> Option<u64> {
+    name(tree).split('-').next()?.parse().ok()
 }
 
 /// Moves what is left of releases that nobody uses and that never were whole out of the way, which is quick. Whole ones

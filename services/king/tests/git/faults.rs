@@ -172,9 +172,7 @@ fn add_branches(kingdom: &Kingdom, names: &[&str]) {
 
 /// Clones after the loss of the cache: all that is there comes from the bundles.
 fn clone_from_bundles(kingdom: &Kingdom) -> PathBuf {
-    // After this the cache is at the state, and no push that has ended touches it any more.
-    git(kingdom.folder.path(), &["ls-remote", &kingdom.url("hello")]).ok();
-    std::fs::remove_dir_all(kingdom.cache("hello")).unwrap();
+    kingdom.lose_cache("hello");
     let again = kingdom.folder.path().join("again");
     git(kingdom.folder.path(), &["clone", "-q", "--no-checkout", &kingdom.url("hello"), "again"]).ok();
     git(&again, &["fsck", "--strict"]).ok();

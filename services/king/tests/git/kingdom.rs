@@ -94,6 +94,13 @@ impl Kingdom {
         self.folder.path().join(format!("git/{app}.git"))
     }
 
+    /// As if the disk were a new one. A push that has ended may still move the references of its cache, until somebody
+    /// else has read them.
+    pub fn lose_cache(&self, app: &str) {
+        git(self.folder.path(), &["ls-remote", &self.url(app)]).ok();
+        std::fs::remove_dir_all(self.cache(app)).unwrap();
+    }
+
     pub fn repository(&self, app: &str) -> Option<RepositoryState> {
         self.taken.lock().unwrap().repositories.get(&app.parse().unwrap()).cloned()
     }

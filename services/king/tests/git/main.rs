@@ -105,7 +105,7 @@ async fn a_lost_cache_is_made_again_from_the_bundles() {
     }
     assert_eq!(wholes, 1, "the fourth bundle holds everything");
     assert_eq!(kingdom.repository("hello").unwrap().bundles.len(), 3);
-    std::fs::remove_dir_all(kingdom.cache("hello")).unwrap();
+    kingdom.lose_cache("hello");
     git(kingdom.folder.path(), &["clone", "-q", &url, "again"]).ok();
     let again = kingdom.folder.path().join("again");
     let same = |arguments: &[&str]| assert_eq!(git(&again, arguments).ok(), work.git(arguments).ok());
@@ -130,7 +130,7 @@ async fn a_cache_that_is_behind_follows_the_state() {
     work.commit(&[("more", "x")]);
     work.git(&["push", &url, "main", "main:refs/heads/other/deep"]).ok();
     // As if the King had died between its commit and Git's own move of the references.
-    std::fs::remove_dir_all(kingdom.cache("hello")).unwrap();
+    kingdom.lose_cache("hello");
     std::fs::rename(&behind, kingdom.cache("hello")).unwrap();
     kingdom.start_again().await;
     let refs = git(kingdom.folder.path(), &["ls-remote", &kingdom.url("hello")]).ok();
@@ -219,7 +219,7 @@ async fn an_app_that_was_removed_begins_anew() {
     let other = kingdom.work(&[PROCFILE, ("other", "x")]);
     other.git(&["push", &url, "main"]).ok();
     assert_eq!(other.git(&["ls-remote", &url]).ok().lines().count(), 2);
-    std::fs::remove_dir_all(kingdom.cache("hello")).unwrap();
+    kingdom.lose_cache("hello");
     git(kingdom.folder.path(), &["clone", "-q", &url, "again"]).ok();
 }
 

@@ -52,8 +52,7 @@ impl Shelf {
 }
 
 fn thing(app: String, tree: PathBuf, unused_since: Timestamp) -> Thing {
-    let name = tree.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let number = name.split('-').next().unwrap_or_default();
+    let number = release::number(&tree).unwrap_or_default();
     let candidate = Candidate {
         what: Removable::Release,
         name: format!("{app} release {number}"),
