@@ -209,6 +209,7 @@ impl Helm {
                 self.parts.metrics.elections.inc();
                 tracing::info!(epoch, king = %self.parts.king(), "this King writes");
                 self.observe(Observation::Elected { epoch }).await;
+                self.handover.came_back(&self.parts.bus).await;
             }
             Notice::Balloted(crate::election::Ballot::Lost(epoch)) => {
                 self.observe(Observation::Unelected { epoch }).await;

@@ -55,6 +55,13 @@ impl Handover {
         answer(&parts.bus, &message, &transferred).await;
     }
 
+    /// This King was elected again: its heir did not take what it was given.
+    pub async fn came_back(&mut self, bus: &Bus) {
+        let Some(Waiting { message, heir, .. }) = self.waiting.take() else { return };
+        let rule = format!("{} was given the lease and did not take it; this King writes again", heir.name);
+        refuse(bus, &message, refusal("king", &rule, "see the log of that King, then try again")).await;
+    }
+
     pub async fn too_late(&self) {
         super::until(self.waiting.as_ref().map(|waiting| waiting.until)).await;
     }

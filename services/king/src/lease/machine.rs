@@ -98,7 +98,7 @@ pub struct Machine {
     met_writer: bool,
     /// Whether a read or a write is under way.
     asking: bool,
-    /// Whether the key was said to have changed while an answer was awaited.
+    /// Whether something came up while an answer was awaited that wants the next question at once.
     called: bool,
     /// When to read or write next.
     ask_at: u64,
@@ -317,7 +317,9 @@ impl Machine {
             Role::Electing(_, claim) => self.keep(Role::Electing(hold, claim)),
             Role::Reigning(_) => self.keep(Role::Reigning(hold)),
             Role::Draining(_, will) => self.keep(Role::Draining(hold, will)),
-            Role::Handing(_, will) => self.given(will, revision, now),
+            // Only a key that is surely held is given away: this was the last renewal.
+            Role::Handing(Hold::Unsure(_), will) => self.keep(Role::Handing(hold, will)),
+            Role::Handing(Hold::At(_), will) => self.given(will, revision, now),
             Role::Ended => Vec::new(),
         }
     }

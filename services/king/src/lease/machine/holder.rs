@@ -143,8 +143,10 @@ impl Machine {
 
     pub(super) fn drained(&mut self, now: u64) -> Vec<Action> {
         if let Role::Draining(hold, will) = self.role {
+            // A renewal that is under way is not the gift: its answer says what the gift is written over.
+            let hold = if self.asking { Hold::Unsure(hold.revision()) } else { hold };
             self.role = Role::Handing(hold, will);
-            self.ask_at = now;
+            (self.ask_at, self.called) = (now, self.asking);
         }
         Vec::new()
     }

@@ -240,6 +240,29 @@ fn a_transfer_changes_the_writer_at_once() {
 }
 
 #[test]
+fn a_renewal_under_way_is_not_taken_for_the_gift() {
+    let settings = Settings { me: king(1), forerunner: None, lease_ms: LEASE, seed: 1 };
+    let mut machine = Machine::new(settings, 4, 0);
+    machine.observe(Observation::Time, 0);
+    machine.observe(Observation::Read(None), 0);
+    machine.observe(Observation::Written { revision: 1 }, 0);
+    let own = Lease { holder: Some(king(1)), epoch: 5 };
+    let renewal = |revision| Action::Write { lease: own, revision };
+    assert_eq!(machine.observe(Observation::Elected { epoch: 5 }, 0), [Action::Reign, renewal(1)]);
+    machine.observe(Observation::Written { revision: 2 }, 1);
+    assert_eq!(machine.observe(Observation::Time, 100), [renewal(2)]);
+    let heir = king(2);
+    assert_eq!(machine.observe(Observation::Transfer { heir }, 101), [Action::Drain]);
+    assert_eq!(machine.observe(Observation::Drained, 102), []);
+    let gift = Action::Write { lease: Lease { holder: Some(heir), epoch: 6 }, revision: 3 };
+    assert_eq!(machine.observe(Observation::Written { revision: 3 }, 103), [gift], "the renewal is done");
+    assert_eq!(
+        machine.observe(Observation::Written { revision: 4 }, 104),
+        [Action::Call { heir }, Action::Follow]
+    );
+}
+
+#[test]
 fn an_heir_that_died_is_replaced() {
     let mut world = World::of(3);
     world.pass(1000);
