@@ -163,7 +163,8 @@ pub fn clean_environment() -> Vec<(String, OsString)> {
         path.push(more);
     }
     let home = std::env::var_os("HOME").unwrap_or_else(|| "/".into());
-    let mut environment = vec![("PATH".into(), path), ("HOME".into(), home), ("LANG".into(), "C.UTF-8".into())];
+    let mut environment =
+        vec![("PATH".into(), path), ("HOME".into(), home), ("LANG".into(), "C.UTF-8".into())];
     // Who looks for a fault may let the services say more.
     environment.extend(std::env::var_os("KING_LOG").map(|filter| ("KING_LOG".into(), filter)));
     environment
