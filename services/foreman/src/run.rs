@@ -131,12 +131,12 @@ impl Shell {
             Ok(beat) => beat,
             Err(error) => {
                 let reason = error.reason();
-                return tracing::warn!(subject = message.subject, reason, "beat cannot be read");
+                return tracing::warn!(subject = &*message.subject, reason, "beat cannot be read");
             }
         };
         let named = subject::servant_of(&message.subject);
         if self.watch.name(beat.servant).is_some_and(|name| Some(name) != named.as_ref()) {
-            return tracing::warn!(subject = message.subject, servant = %beat.servant, "beat under another's name");
+            return tracing::warn!(subject = &*message.subject, servant = %beat.servant, "beat under another's name");
         }
         let advice = self.watch.beat(beat.servant, self.now());
         self.heed(advice).await;
@@ -195,7 +195,7 @@ impl Shell {
 
     async fn up(&mut self, message: Message) {
         let Some(name) = subject::servant_of(&message.subject) else {
-            return tracing::warn!(subject = message.subject, "reports under no servant's name");
+            return tracing::warn!(subject = &*message.subject, "reports under no servant's name");
         };
         let reports: Vec<Report> = match Format::MessagePack.decode(&message.payload) {
             Ok(reports) => reports,
@@ -238,7 +238,7 @@ impl Shell {
     async fn pass_down(&mut self, ticket: Ticket, verdicts: Vec<Verdict>) {
         if let Some(message) = self.requests.remove(&ticket) {
             if let Err(error) = self.bus.answer(&message, encode(&ReportAnswer { verdicts })).await {
-                tracing::warn!(subject = message.subject, %error, "answer is lost; its sender sends again");
+                tracing::warn!(subject = &*message.subject, %error, "answer is lost; its sender sends again");
             }
         } else {
             self.own.answered(ticket, &verdicts);
@@ -252,7 +252,7 @@ impl Shell {
             Dropped::Unreadable => "the King cannot read them; are it and their sender of the same build?",
         };
         match self.requests.remove(&ticket) {
-            Some(message) => tracing::warn!(subject = message.subject, why, "reports stay with their sender"),
+            Some(message) => tracing::warn!(subject = &*message.subject, why, "reports stay with their sender"),
             None => {
                 tracing::warn!(why, "own reports are taken back");
                 self.own.taken_back(ticket).into_iter().for_each(|servant| self.watch.unsaid(servant));

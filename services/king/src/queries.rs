@@ -106,7 +106,7 @@ impl Queries {
             while answering.try_join_next().is_some() {}
             if answering.len() >= MOST {
                 // Whoever asked asks again; waiting here would keep everybody else from being heard.
-                tracing::warn!(subject = message.subject, most = MOST, "query is dropped: too many wait");
+                tracing::warn!(subject = &*message.subject, most = MOST, "query is dropped: too many wait");
                 continue;
             }
             let (queries, places) = (self.clone(), places.clone());
@@ -225,7 +225,7 @@ impl Queries {
 }
 
 fn is_for_one(message: &Message) -> bool {
-    ![KINGS, SIGNATURES].contains(&message.subject.as_str())
+    ![KINGS, SIGNATURES].contains(&&*message.subject)
 }
 
 fn of_past(answer: Result<PastPage, Refusal>) -> AnyReply {

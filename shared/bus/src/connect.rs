@@ -12,7 +12,9 @@ use crate::{Source, api, retry};
 use async_nats::jetstream::context::{Context, ContextBuilder};
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, RequestErrorKind, ServerAddr};
 use bytes::Bytes;
+use futures_util::FutureExt;
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -378,21 +380,37 @@ impl Bus {
         headers: &[(&str, &str)],
         payload: impl Into<Bytes>,
     ) -> Result<(), PublishError> {
+        let client = &self.inner.client;
         let map = headers::build(headers)?;
+        if headers.is_empty() {
+            self.hand_over(subject, client.publish(subject.to_owned(), payload.into())).await
+        } else {
+            self.hand_over(subject, client.publish_with_headers(subject.to_owned(), map, payload.into())).await
+        }
+    }
+
+    /// Hands a message to the connection, which mostly takes it at once.
+    async fn hand_over(
+        &self,
+        subject: &str,
+        sending: impl Future<Output = Result<(), async_nats::PublishError>>,
+    ) -> Result<(), PublishError> {
+        let invalid = |source: async_nats::PublishError| PublishError::Invalid {
+            subject: subject.to_owned(),
+            source: source.into(),
+        };
+        let mut sending = pin!(sending);
+        if self.is_connected()
+            && let Some(sent) = sending.as_mut().now_or_never()
+        {
+            return sent.map_err(invalid);
+        }
         let deadline = Instant::now() + REQUEST_TIMEOUT;
         let disconnected = || PublishError::Disconnected { subject: subject.to_owned() };
         if !self.wait_until_connected(deadline).await {
             return Err(disconnected());
         }
-        let client = &self.inner.client;
-        let payload = payload.into();
-        let sent = if headers.is_empty() {
-            timeout_at(deadline, client.publish(subject.to_owned(), payload)).await
-        } else {
-            timeout_at(deadline, client.publish_with_headers(subject.to_owned(), map, payload)).await
-        };
-        sent.map_err(|_| disconnected())?
-            .map_err(|source| PublishError::Invalid { subject: subject.to_owned(), source: source.into() })
+        timeout_at(deadline, sending).await.map_err(|_| disconnected())?.map_err(invalid)
     }
 
     /// Publishes to a stream and waits for its acknowledgement: the sequence in that stream.
@@ -469,7 +487,10 @@ impl Bus {
     /// As [`Bus::publish`].
     pub async fn answer(&self, message: &Message, payload: impl Into<Bytes>) -> Result<(), PublishError> {
         match &message.reply {
-            Some(reply) => self.publish(reply, &[], payload).await,
+            Some(reply) => {
+                let sending = self.inner.client.publish(reply.0.clone(), payload.into());
+                self.hand_over(reply, sending).await
+            }
             None => Ok(()),
         }
     }

@@ -3,14 +3,47 @@
 use crate::headers;
 use async_nats::{HeaderMap, StatusCode};
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::ops::Deref;
+
+/// A subject as it came in: a part of what was read, and no copy of it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Subject(pub(crate) async_nats::Subject);
+
+impl Deref for Subject {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Hash for Subject {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        str::hash(self, hasher);
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self)
+    }
+}
+
+impl fmt::Debug for Subject {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, formatter)
+    }
+}
 
 /// A message that came in.
 #[derive(Clone, Debug)]
 pub struct Message {
-    pub subject: String,
+    pub subject: Subject,
     /// Where an answer goes, when one is wanted.
-    pub reply: Option<String>,
+    pub reply: Option<Subject>,
     pub payload: Bytes,
     headers: Option<HeaderMap>,
     status: Option<StatusCode>,
@@ -39,8 +72,8 @@ impl Message {
     ) -> Result<Self, BadHeader> {
         let headers = Some(headers::build(with)?);
         Ok(Self {
-            subject: subject.to_owned(),
-            reply: reply.map(str::to_owned),
+            subject: Subject(subject.into()),
+            reply: reply.map(|reply| Subject(reply.into())),
             payload: payload.into(),
             headers,
             status: None,
@@ -51,8 +84,8 @@ impl Message {
 impl From<async_nats::Message> for Message {
     fn from(message: async_nats::Message) -> Self {
         Self {
-            subject: message.subject.into_string(),
-            reply: message.reply.map(async_nats::Subject::into_string),
+            subject: Subject(message.subject),
+            reply: message.reply.map(Subject),
             payload: message.payload,
             headers: message.headers,
             status: message.status,
@@ -86,5 +119,10 @@ impl Subscription {
     /// The next message; none when it was closed, or the connection for good. Can be cancelled safely.
     pub async fn next(&mut self) -> Option<Message> {
         self.subscriber.next().await.map(Message::from)
+    }
+
+    /// A message that has come in already; none when there is none, or no more for now.
+    pub fn ready(&mut self) -> Option<Message> {
+        self.next().now_or_never()?
     }
 }

@@ -89,7 +89,7 @@ impl Peers {
             }
             Err(error) => {
                 let reason = error.reason();
-                tracing::warn!(subject = message.subject, reason, "message of a King cannot be read");
+                tracing::warn!(subject = &*message.subject, reason, "message of a King cannot be read");
                 None
             }
         }

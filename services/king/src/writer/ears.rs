@@ -66,12 +66,29 @@ impl Ears {
                 else => return None,
             };
             let (Heard::Command(message) | Heard::Reports(message)) = &heard;
-            if self.is_passed(message) {
-                continue;
+            if self.is_taken(message) {
+                return Some(heard);
             }
-            self.ledger.note(message);
-            return Some(heard);
         }
+    }
+
+    /// A command that has come in already.
+    pub fn ready_command(&mut self) -> Option<Message> {
+        loop {
+            let message = self.commands.as_mut()?.ready()?;
+            if self.is_taken(&message) {
+                return Some(message);
+            }
+        }
+    }
+
+    /// Whether this King takes it; if so, that is noted.
+    fn is_taken(&mut self, message: &Message) -> bool {
+        let taken = !self.is_passed(message);
+        if taken {
+            self.ledger.note(message);
+        }
+        taken
     }
 
     fn is_passed(&mut self, message: &Message) -> bool {

@@ -33,9 +33,9 @@ impl Replies {
     /// waits for a link to come back.
     pub async fn reply(&self, message: &Message, payload: Vec<u8>) {
         if !self.0.is_connected() {
-            tracing::debug!(subject = message.subject, "answer was not sent: the link to NATS is down");
+            tracing::debug!(subject = &*message.subject, "answer was not sent: the link to NATS is down");
         } else if let Err(error) = self.0.answer(message, payload).await {
-            tracing::warn!(%error, subject = message.subject, "answer was not sent");
+            tracing::warn!(%error, subject = &*message.subject, "answer was not sent");
         }
     }
 }

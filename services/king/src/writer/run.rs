@@ -63,6 +63,8 @@ pub struct Writer {
     /// A batch of reports that did not fit into the commit that is being collected.
     half_done: Option<ReportWork>,
     flights: Flights,
+    /// The random bits that were drawn last: one draw serves many inputs, for the bits of each differ.
+    entropy: u128,
 }
 
 /// What the writer needs beside its log.
@@ -104,6 +106,7 @@ impl Writer {
             sources,
             half_done: None,
             flights: Flights::new(log),
+            entropy: 0,
         })
     }
 
@@ -136,6 +139,7 @@ impl Writer {
         self.sources.close().await;
         let mut hears = true;
         loop {
+            self.entropy = clock::fresh_id().as_u128();
             self.continue_reports().await;
             self.launch().await;
             if !hears && self.half_done.is_none() && self.machine.is_idle() {
@@ -155,6 +159,7 @@ impl Writer {
 
     /// Waits for one thing and does it.
     async fn turn(&mut self, shutdown: &Shutdown) -> Result<(), WriterError> {
+        self.entropy = clock::fresh_id().as_u128();
         self.continue_reports().await;
         self.gather().await?;
         self.launch().await;
@@ -174,6 +179,10 @@ impl Writer {
     async fn gather(&mut self) -> Result<(), WriterError> {
         let mut before = usize::MAX;
         while self.machine.is_due() && self.machine.has_room() && self.half_done.is_none() {
+            if let Some(command) = self.sources.ready_command() {
+                self.command(command).await;
+                continue;
+            }
             if let Some(arrival) = self.sources.next().now_or_never() {
                 self.arrived(arrival?).await;
                 continue;
@@ -211,7 +220,7 @@ impl Writer {
             }
             Err(refusal) => {
                 self.metrics.commands_unreadable.inc();
-                tracing::info!(subject = message.subject, reason = %refusal, "command cannot be read");
+                tracing::info!(subject = &*message.subject, reason = %refusal, "command cannot be read");
                 let answer = work::unreadable_answer(*refusal);
                 self.replies.reply(&message, format.encode(&answer)).await;
             }
@@ -240,7 +249,8 @@ impl Writer {
     }
 
     fn decide(&mut self, command: Command) -> Option<Outcome> {
-        match self.machine.take(&Input::Command(command), &context()) {
+        let context = self.context();
+        match self.machine.take(&Input::Command(command), &context) {
             Response::Decided(outcome) => {
                 match outcome {
                     Outcome::Accepted { .. } => self.metrics.commands_accepted.inc(),
@@ -262,7 +272,7 @@ impl Writer {
             Err(unreadable) => {
                 let message = unreadable.message;
                 tracing::warn!(
-                    subject = message.subject,
+                    subject = &*message.subject,
                     reason = unreadable.reason,
                     "batch of reports cannot be read"
                 );
@@ -276,7 +286,7 @@ impl Writer {
     /// Takes the reports of the batch at hand as far as the commit has room.
     async fn continue_reports(&mut self) {
         let Some(mut work) = self.half_done.take() else { return };
-        let mut context = context();
+        let mut context = self.context();
         while self.machine.has_room() {
             let Some(report) = work.next_report() else {
                 if let Some(ticket) = self.machine.wait(Ticket::Reports(work)) {
@@ -288,8 +298,7 @@ impl Writer {
                 work.push(Verdict::Refused(refusal));
                 continue;
             }
-            // One draw of random bits serves all of them: the bits of each differ.
-            context.entropy = context.entropy.wrapping_add(1);
+            context.entropy = self.next_entropy();
             match self.machine.take(&Input::Report(report), &context) {
                 Response::Report(verdict) => work.push(verdict),
                 Response::Decided(_) | Response::Repeated(_) | Response::None => {
@@ -306,10 +315,20 @@ impl Writer {
             return;
         }
         let before = self.machine.state().last;
-        self.machine.take(&Input::Tick, &context());
+        let context = self.context();
+        self.machine.take(&Input::Tick, &context);
         if self.machine.state().last - before >= MUCH_WORK {
             self.sources.hurry();
         }
+    }
+
+    fn context(&mut self) -> Context {
+        Context { at: clock::now(), entropy: self.next_entropy() }
+    }
+
+    fn next_entropy(&mut self) -> u128 {
+        self.entropy = self.entropy.wrapping_add(1);
+        self.entropy
     }
 
     /// Sends the next commits on their way.
@@ -339,8 +358,4 @@ impl Writer {
             Err(error) => Err(error.into()),
         }
     }
-}
-
-fn context() -> Context {
-    Context { at: clock::now(), entropy: clock::fresh_id().as_u128() }
 }

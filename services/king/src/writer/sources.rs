@@ -52,6 +52,11 @@ impl Sources {
         }
     }
 
+    /// A command that has come in already. Far cheaper than to ask for anything that may come next.
+    pub fn ready_command(&mut self) -> Option<Message> {
+        self.hearing.ears.ready_command()
+    }
+
     /// Continue what is left over at once.
     pub fn hurry(&mut self) {
         self.tick.reset_immediately();
