@@ -252,7 +252,9 @@ impl Shell {
             Dropped::Unreadable => "the King cannot read them; are it and their sender of the same build?",
         };
         match self.requests.remove(&ticket) {
-            Some(message) => tracing::warn!(subject = &*message.subject, why, "reports stay with their sender"),
+            Some(message) => {
+                tracing::warn!(subject = &*message.subject, why, "reports stay with their sender")
+            }
             None => {
                 tracing::warn!(why, "own reports are taken back");
                 self.own.taken_back(ticket).into_iter().for_each(|servant| self.watch.unsaid(servant));

@@ -385,7 +385,8 @@ impl Bus {
         if headers.is_empty() {
             self.hand_over(subject, client.publish(subject.to_owned(), payload.into())).await
         } else {
-            self.hand_over(subject, client.publish_with_headers(subject.to_owned(), map, payload.into())).await
+            self.hand_over(subject, client.publish_with_headers(subject.to_owned(), map, payload.into()))
+                .await
         }
     }
 

@@ -20,6 +20,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 const OWN_EVENTS: EventNumber = 2;
 /// How often the newest commit is looked for while the kingdom goes on.
 const TRIES: usize = 20;
+/// How long a busy writer goes first.
+const YIELD: Duration = Duration::from_secs(3);
 /// How long recording one may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -63,6 +65,8 @@ pub async fn sign_now_and_then(past: Past, bus: Bus, king: KingId, shutdown: Shu
         if writer != Some(king) || !is_time {
             continue;
         }
+        // Hashing the state takes as long as there are outcomes of commands, and no commit is confirmed meanwhile.
+        past.shared.kingdom.let_the_writer_go_first(YIELD, &shutdown).await;
         match past.sign().await {
             Ok(Some(checkpoint)) => {
                 record(&bus, king, checkpoint).await;

@@ -343,8 +343,8 @@ impl Writer {
             Ok(sequence) => {
                 self.metrics.append_seconds.observe(began.elapsed().as_secs_f64());
                 self.readiness.clear("log-unavailable");
+                // Whoever is answered first sends the next command first: the next commit goes out after that, and is larger.
                 let stored = self.machine.stored(sequence);
-                self.launch().await;
                 self.confirmer.confirm(stored, append.payload).await;
                 Ok(())
             }

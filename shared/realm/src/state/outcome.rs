@@ -4,14 +4,16 @@ use super::chunked::Chunked;
 use events::limits::{OUTCOME_AGE_MS, OUTCOMES, OUTCOMES_ALWAYS_KEPT};
 use events::{CommandId, CommandKind, EventNumber, Outcome, Refusal, Timestamp};
 use serde::de::Error as _;
-use serde::ser::{Error as _, SerializeMap, SerializeStruct};
+use serde::ser::{SerializeMap, SerializeStruct};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// The outcomes, bounded by age and by number. Age is measured by the log's own time, so every King forgets the same.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outcomes {
-    by_id: BTreeMap<CommandId, EventNumber>,
+    /// The events by the [`mark`] of their ids. Every command looks for its id here, so no id is kept or compared twice.
+    by_mark: BTreeSet<(u64, EventNumber)>,
     /// In the order of their events: the oldest is forgotten first.
     kept: Chunked<Kept>,
 }
@@ -57,37 +59,50 @@ impl Kept {
 impl Outcomes {
     /// The outcome of a command, if it is remembered.
     pub fn get(&self, id: &CommandId) -> Option<StoredOutcome> {
-        self.of_event(*self.by_id.get(id)?).map(Kept::stored)
+        let mark = mark(id);
+        let mut alike = self.by_mark.range((mark, EventNumber::MIN)..=(mark, EventNumber::MAX)).rev();
+        alike.find_map(|(_, event)| self.of_event(*event).filter(|kept| kept.id == *id)).map(Kept::stored)
     }
 
     /// How many are remembered.
     pub fn len(&self) -> usize {
-        self.by_id.len()
+        self.by_mark.len()
     }
 
     /// Whether none is remembered.
     pub fn is_empty(&self) -> bool {
-        self.by_id.is_empty()
+        self.by_mark.is_empty()
     }
 
     pub(crate) fn insert(&mut self, id: CommandId, event: EventNumber, stored: StoredOutcome) {
         let now = stored.at;
-        self.by_id.insert(id.clone(), event);
-        self.kept.push_back(Kept::new(id, event, stored));
+        self.push(Kept::new(id, event, stored));
         while let Some(oldest) = self.kept.front() {
             let aged = now.since(oldest.at) > OUTCOME_AGE_MS;
             // A clock that jumps ages everything at once; the newest stay all the same.
             if self.len() <= if aged { OUTCOMES_ALWAYS_KEPT } else { OUTCOMES } {
                 return;
             }
-            self.by_id.remove(&oldest.id);
+            self.by_mark.remove(&(mark(&oldest.id), oldest.event));
             self.kept.forget_front();
         }
+    }
+
+    fn push(&mut self, kept: Kept) {
+        self.by_mark.insert((mark(&kept.id), kept.event));
+        self.kept.push_back(kept);
     }
 
     fn of_event(&self, event: EventNumber) -> Option<&Kept> {
         self.kept.find_by_key(&event, |kept| kept.event)
     }
+}
+
+/// What an id is found by. It is never stored, so it may differ from build to build; two ids may have the same one.
+fn mark(id: &CommandId) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Snapshots and the hash of the state hold the outcomes as two maps.
@@ -104,11 +119,10 @@ struct ById<'a>(&'a Outcomes);
 
 impl Serialize for ById<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.by_id.len()))?;
-        for (id, event) in &self.0.by_id {
-            let kept = self.0.of_event(*event).ok_or_else(|| S::Error::custom("an outcome is lost"))?;
-            map.serialize_entry(id, &kept.stored())?;
-        }
+        let mut outcomes: Vec<&Kept> = self.0.kept.iter().collect();
+        outcomes.sort_unstable_by(|one, other| one.id.cmp(&other.id));
+        let mut map = serializer.serialize_map(Some(outcomes.len()))?;
+        outcomes.into_iter().try_for_each(|kept| map.serialize_entry(&kept.id, &kept.stored()))?;
         map.end()
     }
 }
@@ -137,8 +151,7 @@ impl<'de> Deserialize<'de> for Outcomes {
         for (event, id) in by_event {
             let (id, stored) =
                 by_id.remove_entry(&id).ok_or_else(|| D::Error::custom("an event has no outcome"))?;
-            outcomes.kept.push_back(Kept::new(id.clone(), event, stored));
-            outcomes.by_id.insert(id, event);
+            outcomes.push(Kept::new(id, event, stored));
         }
         Ok(outcomes)
     }
