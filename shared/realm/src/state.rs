@@ -1,6 +1,7 @@
 //! The state: the fold of the events. Only `apply` changes it.
 
 mod chunked;
+mod marks;
 pub mod app;
 pub mod config;
 pub mod instance;

@@ -1,19 +1,18 @@
 //! The outcomes of commands: a command id runs once, and its answer can be asked for again.
 
 use super::chunked::Chunked;
+use super::marks::Marks;
 use events::limits::{OUTCOME_AGE_MS, OUTCOMES, OUTCOMES_ALWAYS_KEPT};
 use events::{CommandId, CommandKind, EventNumber, Outcome, Refusal, Timestamp};
 use serde::de::Error as _;
 use serde::ser::{SerializeMap, SerializeStruct};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::collections::BTreeMap;
 
 /// The outcomes, bounded by age and by number. Age is measured by the log's own time, so every King forgets the same.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Outcomes {
-    /// The events by the [`mark`] of their ids. Every command looks for its id here, so no id is kept or compared twice.
-    by_mark: BTreeSet<(u64, EventNumber)>,
+    marks: Marks,
     /// In the order of their events: the oldest is forgotten first.
     kept: Chunked<Kept>,
 }
@@ -59,19 +58,18 @@ impl Kept {
 impl Outcomes {
     /// The outcome of a command, if it is remembered.
     pub fn get(&self, id: &CommandId) -> Option<StoredOutcome> {
-        let mark = mark(id);
-        let mut alike = self.by_mark.range((mark, EventNumber::MIN)..=(mark, EventNumber::MAX)).rev();
-        alike.find_map(|(_, event)| self.of_event(*event).filter(|kept| kept.id == *id)).map(Kept::stored)
+        let is_of = |event| self.of_event(event).is_some_and(|kept| kept.id == *id);
+        self.of_event(self.marks.get(id, is_of)?).map(Kept::stored)
     }
 
     /// How many are remembered.
     pub fn len(&self) -> usize {
-        self.by_mark.len()
+        self.kept.len()
     }
 
     /// Whether none is remembered.
     pub fn is_empty(&self) -> bool {
-        self.by_mark.is_empty()
+        self.kept.len() == 0
     }
 
     pub(crate) fn insert(&mut self, id: CommandId, event: EventNumber, stored: StoredOutcome) {
@@ -83,13 +81,13 @@ impl Outcomes {
             if self.len() <= if aged { OUTCOMES_ALWAYS_KEPT } else { OUTCOMES } {
                 return;
             }
-            self.by_mark.remove(&(mark(&oldest.id), oldest.event));
+            self.marks.remove(&oldest.id, oldest.event);
             self.kept.forget_front();
         }
     }
 
     fn push(&mut self, kept: Kept) {
-        self.by_mark.insert((mark(&kept.id), kept.event));
+        self.marks.insert(&kept.id, kept.event);
         self.kept.push_back(kept);
     }
 
@@ -98,11 +96,11 @@ impl Outcomes {
     }
 }
 
-/// What an id is found by. It is never stored, so it may differ from build to build; two ids may have the same one.
-fn mark(id: &CommandId) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    id.hash(&mut hasher);
-    hasher.finish()
+/// What is remembered is all that counts.
+impl PartialEq for Outcomes {
+    fn eq(&self, other: &Self) -> bool {
+        self.kept == other.kept
+    }
 }
 
 /// Snapshots and the hash of the state hold the outcomes as two maps.
