@@ -1,7 +1,7 @@
 //! A steady stream of commands, each sent under one id until it is answered, with the times of its answers.
 
 use crate::client::Client;
-use crate::replay::Replay;
+use crate::replay::{self, Replay};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -124,11 +124,13 @@ impl Caller {
     }
 }
 
-/// Checks that every answered command has one outcome in the log, the one that was told.
+/// Checks that every answered command has one outcome in the log, the one that was told, and gives the log.
 ///
 /// # Panics
 /// When one has none, several, or another.
-pub fn each_has_one_outcome(answered: &[Answered], replay: &Replay) {
+pub async fn each_has_one_outcome(client: &Client, answered: &[Answered]) -> Replay {
+    let last = answered.iter().map(Answered::event).max();
+    let replay = replay::equals_live_with(client, last.unwrap_or_default()).await;
     let outcomes = replay.outcomes();
     for Answered { id, answer, .. } in answered {
         let found =
@@ -137,6 +139,7 @@ pub fn each_has_one_outcome(answered: &[Answered], replay: &Replay) {
         assert_eq!(answer["status"], found[0].status, "{id}: {answer}");
         assert_eq!(answer["event"], found[0].event, "{id}: {answer}");
     }
+    replay
 }
 
 /// The time between the last answer of each King and the first of the next, by the number of the election between.

@@ -68,9 +68,18 @@ impl Replay {
 /// # Panics
 /// When it is not.
 pub async fn equals_live(client: &Client) -> Replay {
+    equals_live_with(client, 0).await
+}
+
+/// As [`equals_live`], with this event: the King that is asked may be a backup that is a little behind.
+///
+/// # Panics
+/// When it is not.
+pub async fn equals_live_with(client: &Client, event: u64) -> Replay {
     wait::until("the King and the log are at the same event", async || {
         let king = client.ask("king.show", serde_json::json!({})).await?.remove(0);
         let last = king["event"].as_u64().ok_or("the King names its event")?;
+        wait::holds(last >= event, || format!("the King is at {last} and not yet at {event}"))?;
         let replay = Replay::of(client, last).await;
         // The King may be within a commit of several events only between two looks.
         wait::holds(replay.state.last == last, || format!("{} and {last}", replay.state.last))?;

@@ -33,8 +33,7 @@ async fn a_king_that_is_killed_is_followed_by_a_backup() {
     }
     kingdom.one_writes(2).await;
     let answered = load.stop().await;
-    let replay = replay::equals_live(&kingdom.client).await;
-    load::each_has_one_outcome(&answered, &replay);
+    let replay = load::each_has_one_outcome(&kingdom.client, &answered).await;
     assert!(replay.state.epoch >= 5, "each death is followed by an election: {}", replay.state.epoch);
     replay::public_events_are_the_log(&kingdom.client).await;
 }
@@ -72,8 +71,7 @@ async fn a_king_that_was_paused_writes_nothing_and_follows() {
     assert!(!kingdom.has_ended(&writer), "in the same process");
     answers(&kingdom, "after").await;
     let answered = load.stop().await;
-    let replay = replay::equals_live(&kingdom.client).await;
-    load::each_has_one_outcome(&answered, &replay);
+    load::each_has_one_outcome(&kingdom.client, &answered).await;
     let mut epoch = 0;
     for (_, _, bytes) in kingdom.client.messages(events::subject::LOG_STREAM).await {
         let commit: events::Commit = events::wire::decode(&bytes).expect("a commit");
@@ -97,8 +95,7 @@ async fn a_transfer_under_load_loses_and_doubles_nothing() {
         anonymous.push(kingdom.client.accepted("app.create", json!({ "app": format!("app-{round}") })).await);
     }
     let answered = load.stop().await;
-    let replay = replay::equals_live(&kingdom.client).await;
-    load::each_has_one_outcome(&answered, &replay);
+    let replay = load::each_has_one_outcome(&kingdom.client, &answered).await;
     let done = replay.outcomes().len();
     assert_eq!(done, answered.len() + anonymous.len(), "no command is done twice under two ids");
     let lost: Vec<_> = answered.iter().filter(|answered| answered.unanswered > 0).collect();
@@ -118,8 +115,7 @@ async fn a_king_that_is_told_to_end_hands_over() {
     assert_ne!(next, writer);
     answers(&kingdom, "after").await;
     let answered = load.stop().await;
-    let replay = replay::equals_live(&kingdom.client).await;
-    load::each_has_one_outcome(&answered, &replay);
+    load::each_has_one_outcome(&kingdom.client, &answered).await;
     assert!(kingdom.said(&next).contains("told to write"), "it was called, and has not waited for the lease");
 }
 
@@ -164,8 +160,7 @@ async fn a_lease_that_is_lost_is_made_anew() {
     kingdom.one_writes(1).await;
     answers(&kingdom, "after").await;
     let answered = load.stop().await;
-    let replay = replay::equals_live(&kingdom.client).await;
-    load::each_has_one_outcome(&answered, &replay);
+    load::each_has_one_outcome(&kingdom.client, &answered).await;
 }
 
 #[tokio::test]
@@ -178,8 +173,7 @@ async fn kings_outlive_the_death_of_their_nats_server() {
     kingdom.one_writes(1).await;
     answers(&kingdom, "after").await;
     let answered = load.stop().await;
-    let replay = replay::equals_live(&kingdom.client).await;
-    load::each_has_one_outcome(&answered, &replay);
+    load::each_has_one_outcome(&kingdom.client, &answered).await;
     for name in ["king", "king-2"] {
         assert!(!kingdom.has_ended(name), "{name} lives on");
     }

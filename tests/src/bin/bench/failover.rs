@@ -10,7 +10,6 @@ use events::subject::LOG_STREAM;
 use kingdom_tests::chaos::site::Site;
 use kingdom_tests::client::Client;
 use kingdom_tests::load::{self, Answered, Load};
-use kingdom_tests::replay::{self, Replay};
 use kingdom_tests::{Kingdom, Plan, wait};
 use serde_json::json;
 use std::time::Duration;
@@ -123,8 +122,7 @@ async fn answers(client: &Client, round: usize) {
 
 /// The gaps, but for that before the first King.
 async fn gaps(client: &Client, answered: Vec<Answered>, rounds: usize) -> anyhow::Result<Samples> {
-    let replay: Replay = replay::equals_live(client).await;
-    load::each_has_one_outcome(&answered, &replay);
+    let replay = load::each_has_one_outcome(client, &answered).await;
     let gaps: Vec<Duration> = load::gaps(&answered, &replay).into_values().collect();
     ensure!(gaps.len() >= rounds, "{} elections in {rounds} rounds", gaps.len());
     Ok(Samples::millis(&gaps))
