@@ -24,6 +24,7 @@ pub mod release;
 pub mod probe;
 pub mod memory;
 pub mod load;
+mod spread;
 mod view;
 pub mod reports;
 pub mod app_events;
