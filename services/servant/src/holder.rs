@@ -35,7 +35,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::Duration;
-use stem::Birth;
+use stem::{Birth, Heritage};
 use words::{Order, Said, Slot, StartFailure, StartOrder, Told};
 
 /// The first argument of this program that makes it a stem, and so a holder.
@@ -59,23 +59,23 @@ const READ_BYTES: usize = 64 * 1024;
 /// When standard input is no socket of a Servant, or an instance cannot be held any more.
 pub fn run() -> io::Result<()> {
     match stem::run()? {
-        Some(birth) => hold(birth),
+        Some((birth, heritage)) => hold(birth, heritage),
         None => Ok(()),
     }
 }
 
 /// Holds an instance until the Servant lets it go.
-fn hold(birth: Birth) -> io::Result<()> {
+fn hold(birth: Birth, heritage: Heritage) -> io::Result<()> {
     let Birth { folder, servant, lock: _lock, log } = birth;
     raw::stand_in(raw::Standard::Errors, &log)?;
-    std::fs::write("/proc/self/comm", "king-holder")?;
-    raw::retitle(folder.file_name().map_or(&[], OsStrExt::as_bytes))?;
+    raw::rename(c"king-holder");
+    heritage.title.end_with(folder.file_name().map_or(&[], OsStrExt::as_bytes));
     // A fork of a session's leader leads none itself, so this cannot fail.
     setsid()?;
     set_child_subreaper(Some(getpid()))?;
     // Sockets have short paths: from here all paths are relative.
     std::env::set_current_dir(folder)?;
-    let mut holder = Holder::open(Connection::new(servant)?)?;
+    let mut holder = Holder::open(Connection::new(servant)?, heritage.boot)?;
     while holder.is_wanted {
         holder.turn()?;
     }
@@ -99,7 +99,7 @@ struct Holder {
 }
 
 impl Holder {
-    fn open(first: Connection) -> io::Result<Self> {
+    fn open(first: Connection, boot: String) -> io::Result<Self> {
         match std::fs::remove_file(SOCKET) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -115,7 +115,7 @@ impl Holder {
             children: BTreeMap::new(),
             unrecorded: BTreeMap::new(),
             spools: [open(Output::Stdout)?, open(Output::Stderr)?],
-            runs: Runs::open(Path::new("."))?,
+            runs: Runs::open(Path::new("."), boot)?,
             is_wanted: true,
             told_lines_at: 0,
             has_untold_lines: false,
