@@ -347,6 +347,8 @@ impl Shell {
     /// The connection was cut and made anew: what was said meanwhile shows in the state.
     async fn again(&mut self, instance: InstanceId, state: State) -> Result<()> {
         self.insist(instance, &state);
+        // That there are new lines may have been said to nobody.
+        self.wake_shipping(instance);
         for slot in self.reconciler.slots(instance) {
             self.slot_again(instance, slot, state.slot(slot)).await?;
         }
