@@ -5,6 +5,7 @@ use super::{AtEnd, Servant};
 use crate::app_events::Hub;
 use crate::container::{self, Containers};
 use crate::disk::Removal;
+use crate::heap::Burst;
 use crate::holder::words::{Exit, Said, SignalOrder, Slot, SlotState, StartFailure, State, Told};
 use crate::keeper::{Heard, HeardWhat, Host, Keeper};
 use crate::load::{self, Load};
@@ -80,6 +81,7 @@ pub struct Shell {
     used: watch::Sender<BTreeSet<ReleaseKey>>,
     removals: mpsc::Receiver<Removal>,
     is_ending: bool,
+    burst: Burst,
     epoch: Instant,
 }
 
@@ -135,6 +137,7 @@ impl Shell {
             used,
             removals,
             is_ending: false,
+            burst: Burst::default(),
             epoch: Instant::now(),
         }
     }
@@ -178,8 +181,9 @@ impl Shell {
         Ok(())
     }
 
-    /// What workers that may become more or fewer use of the CPU.
+    /// What workers that may become more or fewer use of the CPU; and whether a burst of work is over.
     async fn look_at_load(&mut self) -> Result<()> {
+        self.burst.end(Instant::now());
         let mut inputs = VecDeque::new();
         let measured = self.reconciler.measured();
         for (instance, slots) in &measured {
@@ -495,7 +499,9 @@ impl Shell {
         while !inputs.is_empty() {
             let now = self.now();
             inputs.iter().for_each(|input| self.measure(input));
-            let actions = inputs.drain(..).flat_map(|input| self.reconciler.step(now, input)).collect();
+            let actions: Vec<_> =
+                inputs.drain(..).flat_map(|input| self.reconciler.step(now, input)).collect();
+            self.burst.add(actions.len(), Instant::now());
             self.perform(actions, &mut inputs).await?;
         }
         Ok(())
