@@ -130,12 +130,13 @@ impl Shipper {
         let mut wait = FIRST_WAIT;
         loop {
             if tokio::time::timeout(PACK, self.dock.bus.connected()).await.is_err() {
-                self.pack().await;
+                Box::pin(self.pack()).await;
                 continue;
             }
             // Read before the spool: what comes after it is woken up for.
             let is_closing = shipping.is_closing.load(Ordering::SeqCst);
-            match self.round(is_closing).await {
+            // Most instances are silent most of the time: the room that this needs is taken only meanwhile.
+            match Box::pin(self.round(is_closing)).await {
                 Ok(true) => (wait, self.look) = (FIRST_WAIT, LOOK),
                 Ok(false) if is_closing => break,
                 Ok(false) => {
@@ -153,14 +154,14 @@ impl Shipper {
                         );
                     }
                     self.rewind();
-                    self.pack().await;
+                    Box::pin(self.pack()).await;
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(LONGEST_WAIT);
                 }
             }
         }
         let alarms = self.watch().end(service::clock::now());
-        self.tell(alarms).await;
+        Box::pin(self.tell(alarms)).await;
         if let Err(error) = self.folder.remove() {
             tracing::warn!(instance = %self.folder.instance, %error, "the folder of an instance could not be removed");
         }
