@@ -35,7 +35,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::Duration;
-use stem::Birth;
+use stem::{Birth, Heritage};
 use words::{Order, Said, Slot, StartFailure, StartOrder, Told};
 
 /// The first argument of this program that makes it a stem, and so a holder.
@@ -44,8 +44,10 @@ pub const WORD: &str = "holder";
 pub const SOCKET: &str = "holder.sock";
 /// Held by a living holder: there is never a second one.
 pub const LOCK: &str = "holder.lock";
-/// How often orphans of a running instance are reaped, and the folder is looked for.
+/// How often orphans of a running instance are reaped, and the folder is looked for; the seldomer the longer nothing
+/// happens.
 const LOOK_MS: i64 = 5000;
+const LONGEST_LOOK_MS: i64 = 20_000;
 /// How often the end of a run that could not be recorded is tried to be recorded again.
 const RECORD_AGAIN_MS: i64 = 200;
 /// At most this often the Servant is told of new lines.
@@ -59,23 +61,23 @@ const READ_BYTES: usize = 64 * 1024;
 /// When standard input is no socket of a Servant, or an instance cannot be held any more.
 pub fn run() -> io::Result<()> {
     match stem::run()? {
-        Some(birth) => hold(birth),
+        Some((birth, heritage)) => hold(birth, heritage),
         None => Ok(()),
     }
 }
 
 /// Holds an instance until the Servant lets it go.
-fn hold(birth: Birth) -> io::Result<()> {
+fn hold(birth: Birth, heritage: Heritage) -> io::Result<()> {
     let Birth { folder, servant, lock: _lock, log } = birth;
     raw::stand_in(raw::Standard::Errors, &log)?;
-    std::fs::write("/proc/self/comm", "king-holder")?;
-    raw::retitle(folder.file_name().map_or(&[], OsStrExt::as_bytes))?;
+    raw::rename(c"king-holder");
+    heritage.title.end_with(folder.file_name().map_or(&[], OsStrExt::as_bytes));
     // A fork of a session's leader leads none itself, so this cannot fail.
     setsid()?;
     set_child_subreaper(Some(getpid()))?;
     // Sockets have short paths: from here all paths are relative.
     std::env::set_current_dir(folder)?;
-    let mut holder = Holder::open(Connection::new(servant)?)?;
+    let mut holder = Holder::open(Connection::new(servant)?, heritage.boot)?;
     while holder.is_wanted {
         holder.turn()?;
     }
@@ -93,13 +95,14 @@ struct Holder {
     spools: [SpoolWriter; 2],
     runs: Runs,
     is_wanted: bool,
+    look_ms: i64,
     told_lines_at: u64,
     has_untold_lines: bool,
     buffer: Vec<u8>,
 }
 
 impl Holder {
-    fn open(first: Connection) -> io::Result<Self> {
+    fn open(first: Connection, boot: String) -> io::Result<Self> {
         match std::fs::remove_file(SOCKET) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -115,8 +118,9 @@ impl Holder {
             children: BTreeMap::new(),
             unrecorded: BTreeMap::new(),
             spools: [open(Output::Stdout)?, open(Output::Stderr)?],
-            runs: Runs::open(Path::new("."))?,
+            runs: Runs::open(Path::new("."), boot)?,
             is_wanted: true,
+            look_ms: LOOK_MS,
             told_lines_at: 0,
             has_untold_lines: false,
             buffer: vec![0; READ_BYTES],
@@ -138,7 +142,15 @@ impl Holder {
         Ok(())
     }
 
-    fn wait(&self) -> io::Result<()> {
+    /// Until there is something to do, or to look at.
+    fn wait(&mut self) -> io::Result<()> {
+        let is_silent = self.poll()? == 0;
+        self.look_ms = if is_silent { (self.look_ms * 2).min(LONGEST_LOOK_MS) } else { LOOK_MS };
+        Ok(())
+    }
+
+    /// How many of those that are waited for have something.
+    fn poll(&self) -> io::Result<usize> {
         let mut fds = vec![PollFd::new(&self.listener, PollFlags::IN)];
         if let Some(servant) = &self.servant {
             fds.push(PollFd::from_borrowed_fd(servant.as_fd(), servant.wants()));
@@ -148,7 +160,8 @@ impl Holder {
         let ms = self.timeout_ms();
         let timeout = Timespec { tv_sec: ms / 1000, tv_nsec: (ms % 1000) * 1_000_000 };
         match poll(&mut fds, Some(&timeout)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Ok(count) => Ok(count),
+            Err(rustix::io::Errno::INTR) => Ok(0),
             Err(error) => Err(error.into()),
         }
     }
@@ -158,8 +171,10 @@ impl Holder {
         // Rounded up: what is due in less than a millisecond is not spun for.
         let look = look.map(|look| i64::try_from(look.as_millis()).map_or(LOOK_MS, |ms| ms + 1));
         let record = (!self.unrecorded.is_empty()).then_some(RECORD_AGAIN_MS);
-        let lines = self.has_untold_lines.then_some(TELL_MS as i64);
-        [look, record, lines].into_iter().flatten().fold(LOOK_MS, i64::min)
+        // A Servant that is busy shows by taking what waits for it.
+        let is_idle = self.servant.as_ref().is_none_or(Connection::is_idle);
+        let lines = (self.has_untold_lines && is_idle).then_some(TELL_MS as i64);
+        [look, record, lines].into_iter().flatten().fold(self.look_ms, i64::min)
     }
 
     fn accept(&mut self) -> io::Result<()> {
@@ -338,10 +353,9 @@ impl Holder {
         let now = service::clock::now().0;
         if self.has_untold_lines && now.abs_diff(self.told_lines_at) >= TELL_MS {
             self.told_lines_at = now;
-            self.has_untold_lines = false;
-            if let Some(servant) = &mut self.servant {
-                servant.say_if_idle(&Said::Spooled);
-            }
+            // Who is busy with what was said before is told later; who is not there looks by itself when it comes.
+            self.has_untold_lines =
+                self.servant.as_mut().is_some_and(|servant| !servant.say_if_idle(&Said::Spooled));
         }
     }
 

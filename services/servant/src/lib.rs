@@ -3,7 +3,7 @@
 //! A newcomer reads it in this order: [`spec`] (what an instance is), [`reconcile`] (what must be done; pure),
 //! [`holder`] (the small process that holds an instance, in any weather) with its [`spool`], [`keeper`] (the
 //! Servant's side of the holders), [`container`] (the same for what an engine runs), [`release`] (fetch, unpack, build),
-//! [`probe`] (ports and health), [`load`], [`memory`],
+//! [`probe`] (ports and health), [`load`], [`memory`] (what outlives it), [`heap`],
 //! [`errors`] (in what it prints), [`reports`] and [`ship`] (what must not be lost), [`disk`] (that it does not fill),
 //! [`exec`] (arbitrary commands), [`telemetry`] and [`app_events`] (what is measured and told), and [`run`] (the shell that
 //! puts it together). It knows no other
@@ -24,6 +24,8 @@ pub mod release;
 pub mod probe;
 pub mod memory;
 pub mod load;
+pub mod heap;
+mod spread;
 mod view;
 pub mod reports;
 pub mod app_events;

@@ -3,9 +3,13 @@
 use anyhow::{Context, Result};
 use clap::Parser;
 use servant::run::Servant;
-use servant::{Args, exec, holder};
+use servant::{Args, exec, heap, holder};
 use service::Shutdown;
 use std::process::ExitCode;
+
+/// Most threads that wait for files. Each keeps memory of its own, and hundreds of instances that start together would ask
+/// for hundreds of them; nothing that runs on one waits for another.
+const BLOCKING_THREADS: usize = 16;
 
 fn main() -> ExitCode {
     // A holder and a runner are this same program, and need nothing of what follows.
@@ -19,8 +23,14 @@ fn main() -> ExitCode {
     outcome(serve(&Args::parse()))
 }
 
-#[tokio::main]
-async fn serve(args: &Args) -> Result<()> {
+fn serve(args: &Args) -> Result<()> {
+    heap::keep_few();
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.enable_all().max_blocking_threads(BLOCKING_THREADS);
+    runtime.build().context("the threads of this process cannot be started")?.block_on(run(args))
+}
+
+async fn run(args: &Args) -> Result<()> {
     service::telemetry::init("servant", &args.common)?;
     // Each holder has a connection: many instances need many files.
     service::files::raise_limit();

@@ -12,7 +12,7 @@ pub mod scale;
 mod crashes;
 mod health;
 #[cfg(test)]
-mod laws;
+pub(crate) mod laws;
 #[cfg(test)]
 mod stories;
 #[cfg(test)]

@@ -23,6 +23,7 @@ use crate::memory::Memory;
 use crate::reconcile::Settings;
 use crate::release::Preparer;
 use crate::reports::{Reports, Sender};
+use crate::spread::spread;
 use crate::telemetry::Telemetry;
 use crate::{host, keeper};
 use anyhow::{Context, Result};
@@ -89,6 +90,7 @@ impl Servant {
         for part in ["instances", "releases"] {
             std::fs::create_dir_all(folder.join(part)).with_context(|| format!("could not make {part}"))?;
         }
+        spread(&folder.join("instances"));
         let boot = host::boot_id().context("could not read the boot id of the kernel")?;
         let host = Host { boot: boot.clone(), cgroups: Arc::new(Cgroups::probe(servant)) };
         let sender = Sender { servant, name, domain: args.domain.clone() };

@@ -27,8 +27,9 @@ const BATCH: BatchLimits = BatchLimits { lines: 8192, bytes: 512 * 1024 };
 const AT_ONCE: usize = 8;
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
-/// The spool is looked at this often even when nobody says that there is something.
+/// The spool is looked at this often even when nobody says that there is something; the seldomer the longer it is silent.
 const LOOK: Duration = Duration::from_secs(5);
+const LONGEST_LOOK: Duration = Duration::from_secs(60);
 /// The same while an error waits to be told.
 const LOOK_FOR_ERRORS: Duration = Duration::from_secs(1);
 /// Most sets of patterns that are kept compiled.
@@ -104,6 +105,8 @@ pub struct Shipper {
     /// Taken while it looks aside.
     watch: Option<Watch>,
     marks: [Bookmark; 2],
+    /// When it is looked at next if nobody says anything.
+    look: Duration,
 }
 
 impl Shipper {
@@ -113,28 +116,34 @@ impl Shipper {
         let streams = Output::ALL.map(|output| Stream::new(output, &folder, marks[output as usize]));
         let (app, process) = (spec.key.app.clone(), spec.process.clone());
         let watch = Some(Watch::new(dock.patterns(spec.how.errors.as_ref())));
-        Self { dock, app, process, folder, logs: None, streams, watch, marks }
+        Self { dock, app, process, folder, logs: None, streams, watch, marks, look: LOOK }
     }
 
-    /// Ships until it is closed and everything is shipped.
+    /// Ships until it is closed and everything is shipped. Begins when it is woken up: where nothing was written yet there
+    /// is nothing to look for.
     pub async fn run(mut self, shipping: Shipping) {
+        // As below: not to be woken up is no error.
+        let _ = tokio::time::timeout(self.look, shipping.wake.notified()).await;
         if let Err(error) = spool::tidy(&self.folder.path) {
             tracing::warn!(instance = %self.folder.instance, %error, "what was half packed could not be removed");
         }
         let mut wait = FIRST_WAIT;
         loop {
             if tokio::time::timeout(PACK, self.dock.bus.connected()).await.is_err() {
-                self.pack().await;
+                Box::pin(self.pack()).await;
                 continue;
             }
             // Read before the spool: what comes after it is woken up for.
             let is_closing = shipping.is_closing.load(Ordering::SeqCst);
-            match self.round(is_closing).await {
-                Ok(true) => wait = FIRST_WAIT,
+            // Most instances are silent most of the time: the room that this needs is taken only meanwhile.
+            match Box::pin(self.round(is_closing)).await {
+                Ok(true) => (wait, self.look) = (FIRST_WAIT, LOOK),
                 Ok(false) if is_closing => break,
                 Ok(false) => {
                     // Not to be woken up is no error: the next look finds it.
-                    let _ = tokio::time::timeout(self.look_in(), shipping.wake.notified()).await;
+                    if tokio::time::timeout(self.look_in(), shipping.wake.notified()).await.is_err() {
+                        self.look = (self.look * 2).min(LONGEST_LOOK);
+                    }
                 }
                 Err(error) => {
                     if wait == FIRST_WAIT {
@@ -145,14 +154,14 @@ impl Shipper {
                         );
                     }
                     self.rewind();
-                    self.pack().await;
+                    Box::pin(self.pack()).await;
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(LONGEST_WAIT);
                 }
             }
         }
         let alarms = self.watch().end(service::clock::now());
-        self.tell(alarms).await;
+        Box::pin(self.tell(alarms)).await;
         if let Err(error) = self.folder.remove() {
             tracing::warn!(instance = %self.folder.instance, %error, "the folder of an instance could not be removed");
         }
@@ -206,7 +215,7 @@ impl Shipper {
     }
 
     fn look_in(&mut self) -> Duration {
-        if self.watch().is_waiting() { LOOK_FOR_ERRORS } else { LOOK }
+        if self.watch().is_waiting() { LOOK_FOR_ERRORS } else { self.look }
     }
 
     async fn tell_errors(&mut self) {

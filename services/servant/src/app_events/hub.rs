@@ -232,7 +232,7 @@ mod tests {
         socket.send_to(b"{\"event\":\"five\"}", &paths.datagram).unwrap();
         assert_eq!(next(&mut events).await.name.as_str(), "five");
         again.close(instance);
-        assert!(!paths.folder.exists() && again.is_closed(instance));
+        assert!(!paths.datagram.exists() && !paths.stream.exists() && again.is_closed(instance));
         assert!(socket.send_to(b"{}", &paths.datagram).is_err());
     }
 
@@ -242,8 +242,9 @@ mod tests {
         let (one, two) = (InstanceId(service::clock::fresh_id()), InstanceId(service::clock::fresh_id()));
         let paths = [hub.open(one).unwrap(), hub.inner.place.as_ref().unwrap().of(two)];
         paths[1].create().unwrap();
+        std::fs::write(&paths[1].stream, b"").unwrap();
         hub.sweep();
-        assert!(paths[0].folder.exists() && !paths[1].folder.exists());
+        assert!(paths[0].stream.exists() && !paths[1].stream.exists());
     }
 
     #[tokio::test]

@@ -4,7 +4,9 @@
 //! The path of a socket has at most 107 bytes (unix(7)). Where the data folder lies too deep, the sockets lie in a folder
 //! of the user's own under `/tmp`.
 
+use crate::spread::spread;
 use events::{InstanceId, ServantId};
+use std::collections::BTreeSet;
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -12,10 +14,11 @@ use std::path::{Path, PathBuf};
 
 /// Longest path of a socket, in bytes.
 const PATH_BYTES: usize = 107;
-/// What an instance's part of the path takes: `/<32 hex digits>/d.new`.
-const TAIL_BYTES: usize = 1 + 32 + 6;
+/// What an instance's part of the path takes: `/<its last hex digit>/<32 hex digits>.new`.
+const TAIL_BYTES: usize = 2 + 1 + 32 + 4;
 
-/// The folder of all sockets of a servant.
+/// The folder of all sockets of a servant. Within it are few more, for some file systems take long to make a file where many
+/// are made and removed, and as long to make a folder for each instance.
 #[derive(Clone, Debug)]
 pub struct Place {
     folder: PathBuf,
@@ -24,7 +27,7 @@ pub struct Place {
 /// The sockets of one instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Paths {
-    pub folder: PathBuf,
+    folder: PathBuf,
     pub datagram: PathBuf,
     pub stream: PathBuf,
 }
@@ -43,22 +46,32 @@ impl Place {
             PathBuf::from(format!("/tmp/king-{user}-{}", servant.0.simple()))
         };
         private(&folder)?;
+        spread(&folder);
         Ok(Self { folder })
     }
 
     /// The sockets of an instance.
     pub fn of(&self, instance: InstanceId) -> Paths {
-        let folder = self.folder.join(instance.0.simple().to_string());
-        Paths { datagram: folder.join("d"), stream: folder.join("s"), folder }
+        let name = instance.0.simple().to_string();
+        let folder = self.folder.join(&name[name.len() - 1..]);
+        let base = folder.join(name);
+        Paths { datagram: base.with_extension("d"), stream: base.with_extension("s"), folder }
     }
 
-    /// The instances that have a folder here.
+    /// The instances that have sockets here.
     ///
     /// # Errors
-    /// When the folder cannot be read.
-    pub fn all(&self) -> io::Result<Vec<InstanceId>> {
-        let entries = std::fs::read_dir(&self.folder)?;
-        Ok(entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect())
+    /// When the folders cannot be read.
+    pub fn all(&self) -> io::Result<BTreeSet<InstanceId>> {
+        let mut all = BTreeSet::new();
+        for folder in std::fs::read_dir(&self.folder)? {
+            let sockets = std::fs::read_dir(folder?.path())?;
+            all.extend(
+                sockets
+                    .filter_map(|entry| entry.ok()?.path().file_stem()?.to_str()?.parse::<InstanceId>().ok()),
+            );
+        }
+        Ok(all)
     }
 }
 
@@ -71,15 +84,15 @@ impl Paths {
         private(&self.folder)
     }
 
-    /// Removes the sockets and their folder.
+    /// Removes the sockets.
     ///
     /// # Errors
     /// When they cannot be removed.
     pub fn remove(&self) -> io::Result<()> {
-        match std::fs::remove_dir_all(&self.folder) {
+        [&self.datagram, &self.stream].into_iter().try_for_each(|path| match std::fs::remove_file(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other,
-        }
+        })
     }
 }
 
@@ -120,7 +133,12 @@ mod tests {
         let far = place.of(instance);
         assert!(far.datagram.starts_with("/tmp") && far.stream.as_os_str().len() < PATH_BYTES, "{far:?}");
         far.create().unwrap();
-        assert_eq!(place.all().unwrap(), [instance]);
+        std::fs::write(&far.datagram, b"").unwrap();
+        std::fs::write(&far.stream, b"").unwrap();
+        assert_eq!(place.all().unwrap(), BTreeSet::from([instance]));
+        far.remove().unwrap();
+        far.remove().unwrap();
+        assert_eq!(place.all().unwrap(), BTreeSet::new());
         std::fs::remove_dir_all(place.folder).unwrap();
     }
 

@@ -64,11 +64,18 @@ impl Connection {
         self.output.push(b'\n');
     }
 
-    /// Says what may be left out when the Servant is busy.
-    pub fn say_if_idle(&mut self, said: &Said) {
-        if self.output.is_empty() {
+    /// Says what can wait while the Servant is busy; tells whether it was said.
+    pub fn say_if_idle(&mut self, said: &Said) -> bool {
+        let is_idle = self.is_idle();
+        if is_idle {
             self.say(said);
         }
+        is_idle
+    }
+
+    /// Whether nothing waits for the Servant to read it.
+    pub fn is_idle(&self) -> bool {
+        self.output.is_empty()
     }
 
     /// Writes what can be written; says whether the connection is still good.

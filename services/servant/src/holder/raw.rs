@@ -6,6 +6,7 @@ use super::launch::{Executable, Prepared};
 use super::words::Confinement;
 use libc::{c_char, c_int};
 use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open, waitpid};
+use std::ffi::CStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -73,24 +74,42 @@ pub fn keep_children(children: Children) {
     unsafe { libc::signal(libc::SIGCHLD, action) };
 }
 
-/// Writes over the end of this process's arguments, for those who list processes. Does nothing where there is no room.
-///
-/// # Errors
-/// When `/proc` does not tell where the arguments are.
-pub fn retitle(tail: &[u8]) -> io::Result<()> {
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
-    let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    // Fields 48 and 49 of proc(5): the first one here is field 3.
-    let mut places = fields.split_ascii_whitespace().skip(45).map_while(|field| field.parse::<usize>().ok());
-    if let (Some(begin), Some(end)) = (places.next(), places.next())
-        && begin != 0
-        && end.saturating_sub(begin) > tail.len()
-    {
-        let place = (end - 1 - tail.len()) as *mut u8;
-        // SAFETY: the kernel put the arguments there, writable and ended by a zero byte, and nobody else reads them now.
-        unsafe { std::ptr::copy_nonoverlapping(tail.as_ptr(), place, tail.len()) };
+/// Names this process, for those who list processes and for those who end them by name.
+pub fn rename(name: &CStr) {
+    // SAFETY: the kernel copies at most 16 bytes of a text that ends with a zero byte.
+    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+}
+
+/// Where the arguments of this process are, and of what is forked from it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Title {
+    begin: usize,
+    end: usize,
+}
+
+impl Title {
+    /// Looks for it. Empty where the kernel does not tell.
+    ///
+    /// # Errors
+    /// When `/proc` cannot be read.
+    pub fn find() -> io::Result<Self> {
+        let stat = std::fs::read_to_string("/proc/self/stat")?;
+        let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+        // Fields 48 and 49 of proc(5): the first one here is field 3.
+        let mut places =
+            fields.split_ascii_whitespace().skip(45).map_while(|field| field.parse::<usize>().ok());
+        let (begin, end) = (places.next().unwrap_or_default(), places.next().unwrap_or_default());
+        Ok(Self { begin, end })
     }
-    Ok(())
+
+    /// Writes over the end of the arguments. Does nothing where there is no room.
+    pub fn end_with(self, tail: &[u8]) {
+        if self.begin != 0 && self.end.saturating_sub(self.begin) > tail.len() {
+            let place = (self.end - 1 - tail.len()) as *mut u8;
+            // SAFETY: the kernel put the arguments there, writable and ended by a zero byte, and nobody else reads them now.
+            unsafe { std::ptr::copy_nonoverlapping(tail.as_ptr(), place, tail.len()) };
+        }
+    }
 }
 
 /// A process that was started, and how to wait for it.
@@ -122,17 +141,72 @@ pub fn launch(prepared: &mut Prepared, report: File, outcome: &mut File) -> io::
     }
 }
 
+/// Room for what the child calls before it runs the program.
+#[cfg(target_arch = "x86_64")]
+const CHILD_STACK: usize = 64 * 1024;
+
+/// What the child is given.
+#[cfg(target_arch = "x86_64")]
+struct Task<'a> {
+    prepared: &'a mut Prepared,
+    report: RawFd,
+}
+
+/// A child that borrows the memory of this process until it runs the program, as with vfork(2): nothing is copied, not
+/// even tables of pages, and this process stands still meanwhile. The child has a stack of its own.
+#[cfg(target_arch = "x86_64")]
 fn clone3(prepared: &mut Prepared, report: &File) -> io::Result<Launched> {
-    let mut pidfd: RawFd = -1;
-    // SAFETY: every field of this structure may be zero.
-    let mut how: libc::clone_args = unsafe { std::mem::zeroed() };
-    how.flags = libc::CLONE_PIDFD as u64;
+    let mut stack: Vec<u128> = Vec::with_capacity(CHILD_STACK / size_of::<u128>());
+    let (mut how, mut pidfd) = (how_to_clone(prepared), -1);
+    how.flags |= (libc::CLONE_VM | libc::CLONE_VFORK) as u64;
     how.pidfd = &raw mut pidfd as u64;
-    how.exit_signal = libc::SIGCHLD as u64;
-    if let Some(cgroup) = &prepared.cgroup {
-        how.flags |= CLONE_INTO_CGROUP;
-        how.cgroup = cgroup.as_raw_fd() as u64;
+    how.stack = stack.as_mut_ptr() as u64;
+    how.stack_size = CHILD_STACK as u64;
+    let mut task = Task { prepared, report: report.as_raw_fd() };
+    let pid: i64;
+    // SAFETY: the child begins on its own stack, which is aligned as a call wants it, and never comes back out of this
+    // block. This process goes on when the child has let go of its memory, for good; what it wrote there is in `task` and
+    // in `stack`, which live until then.
+    unsafe {
+        std::arch::asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "xor ebp, ebp",
+            "mov rdi, r12",
+            "call r13",
+            "ud2",
+            "2:",
+            inlateout("rax") libc::SYS_clone3 => pid,
+            in("rdi") &raw const how,
+            in("rsi") size_of_val(&how),
+            in("r12") &raw mut task,
+            in("r13") begin as unsafe extern "C" fn(*mut Task<'_>) -> !,
+            lateout("rcx") _,
+            lateout("r11") _,
+        );
     }
+    let pid = match i32::try_from(-pid) {
+        Ok(error) if error > 0 => return Err(io::Error::from_raw_os_error(error)),
+        Ok(_) | Err(_) => parent_of(pid)?,
+    };
+    // SAFETY: the kernel has just opened it for us.
+    let exit = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    Ok(Launched { pid, exit })
+}
+
+/// The first call of the child.
+#[cfg(target_arch = "x86_64")]
+unsafe extern "C" fn begin(task: *mut Task<'_>) -> ! {
+    // SAFETY: this is the child, and who made the task stands still.
+    unsafe { become_program((*task).prepared, (*task).report) }
+}
+
+/// A child with a copy of all memory.
+#[cfg(not(target_arch = "x86_64"))]
+fn clone3(prepared: &mut Prepared, report: &File) -> io::Result<Launched> {
+    let (mut how, mut pidfd) = (how_to_clone(prepared), -1);
+    how.pidfd = &raw mut pidfd as u64;
     // SAFETY: like fork: the child has a copy of all memory, and calls only what may be called there before it runs
     // another program or ends.
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const how, size_of_val(&how)) };
@@ -144,6 +218,19 @@ fn clone3(prepared: &mut Prepared, report: &File) -> io::Result<Launched> {
     // SAFETY: the kernel has just opened it for us.
     let exit = unsafe { OwnedFd::from_raw_fd(pidfd) };
     Ok(Launched { pid, exit })
+}
+
+/// A child with a descriptor of it, born in its control group.
+fn how_to_clone(prepared: &Prepared) -> libc::clone_args {
+    // SAFETY: every field of this structure may be zero.
+    let mut how: libc::clone_args = unsafe { std::mem::zeroed() };
+    how.flags = libc::CLONE_PIDFD as u64;
+    how.exit_signal = libc::SIGCHLD as u64;
+    if let Some(cgroup) = &prepared.cgroup {
+        how.flags |= CLONE_INTO_CGROUP;
+        how.cgroup = cgroup.as_raw_fd() as u64;
+    }
+    how
 }
 
 fn forked(prepared: &mut Prepared, report: &File) -> io::Result<Launched> {

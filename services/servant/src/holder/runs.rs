@@ -63,15 +63,15 @@ pub struct Runs {
 }
 
 impl Runs {
-    /// Reads what is there and goes on after it.
+    /// Reads what is there and goes on after it, in this boot of the host.
     ///
     /// # Errors
     /// When the file cannot be read or written.
-    pub fn open(folder: &Path) -> io::Result<Self> {
+    pub fn open(folder: &Path, boot: String) -> io::Result<Self> {
         let state = read(folder)?;
         let path = folder.join(RUNS);
         let file = open(&path, &state)?;
-        Ok(Self { state, boot: host::boot_id()?, path, file })
+        Ok(Self { state, boot, path, file })
     }
 
     /// What is known now.
@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn the_last_run_and_its_end_are_read_back_whatever_was_torn() {
         let folder = tempfile::tempdir().unwrap();
-        let mut runs = Runs::open(folder.path()).unwrap();
+        let mut runs = Runs::open(folder.path(), "boot".to_owned()).unwrap();
         let first = runs.record_start(0, std::process::id()).unwrap();
         let end = Ended {
             at: Timestamp(9),
@@ -191,7 +191,7 @@ mod tests {
         runs.record_exit(0, end).unwrap();
         runs.sync().unwrap();
         runs.file.write_all(b"{\"run\":2,\"pi").unwrap();
-        let mut runs = Runs::open(folder.path()).unwrap();
+        let mut runs = Runs::open(folder.path(), "boot".to_owned()).unwrap();
         let exit = runs.state().exit.unwrap();
         assert_eq!((exit.run, exit.code, exit.told, exit.at), (1, Some(3), Told::Terminate, Timestamp(9)));
         let second = runs.record_start(0, std::process::id()).unwrap();
@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn a_start_that_cannot_be_recorded_is_none() {
         let folder = tempfile::tempdir().unwrap();
-        let mut runs = Runs::open(folder.path()).unwrap();
+        let mut runs = Runs::open(folder.path(), "boot".to_owned()).unwrap();
         // It takes no line, as on a full disk.
         runs.file = File::open(folder.path().join(RUNS)).unwrap();
         runs.record_start(0, std::process::id()).unwrap_err();
@@ -216,7 +216,7 @@ mod tests {
     #[test]
     fn a_file_that_became_long_is_written_anew_with_the_last_runs() {
         let folder = tempfile::tempdir().unwrap();
-        let mut runs = Runs::open(folder.path()).unwrap();
+        let mut runs = Runs::open(folder.path(), "boot".to_owned()).unwrap();
         let end =
             Ended { at: Timestamp(9), code: None, signal: Some(9), told: Told::Nothing, out_of_memory: true };
         for _ in 0..400 {

@@ -2,7 +2,8 @@
 //! nobody writes to, and takes a fraction of the time of a program's start. It knows nothing and decides nothing; it
 //! ends with the Servant that started it, and the holders stay.
 
-use super::raw::{self, Children, Standard};
+use super::raw::{self, Children, Standard, Title};
+use crate::host;
 use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
@@ -31,6 +32,14 @@ pub struct Birth {
     pub log: File,
 }
 
+/// What is the same for all holders of a stem, looked up once.
+#[derive(Clone, Debug)]
+pub struct Heritage {
+    pub title: Title,
+    /// The kernel's boot id.
+    pub boot: String,
+}
+
 /// Asks a stem for a holder.
 ///
 /// # Errors
@@ -46,13 +55,15 @@ pub fn ask(stem: impl AsFd, birth: &Birth) -> io::Result<()> {
 }
 
 /// Forks a holder for each order that comes from standard input, until there is nobody to order any. Called first thing
-/// in `main`, before there is a second thread. What is returned in a child is the folder that it holds.
+/// in `main`, before there is a second thread. What is returned in a child is the folder that it holds, and what it has
+/// from its stem.
 ///
 /// # Errors
 /// When standard input is no socket, or holders cannot be forked.
-pub fn run() -> io::Result<Option<Birth>> {
+pub fn run() -> io::Result<Option<(Birth, Heritage)>> {
     // So that nobody who ends "servant" by its name means this.
-    std::fs::write("/proc/self/comm", "king-stem")?;
+    raw::rename(c"king-stem");
+    let heritage = Heritage { title: Title::find()?, boot: host::boot_id()? };
     // It is not for the terminal of the Servant to end it.
     let _ = rustix::process::setsid();
     raw::keep_children(Children::Forgotten);
@@ -66,7 +77,7 @@ pub fn run() -> io::Result<Option<Birth>> {
             Ok(Some(_)) => {}
             Ok(None) => {
                 raw::keep_children(Children::Kept);
-                return Ok(Some(birth));
+                return Ok(Some((birth, heritage)));
             }
             // The Servant sees that its end of the connection closes, and tries again.
             Err(error) => eprintln!("a holder for {} could not be forked: {error}", birth.folder.display()),

@@ -40,13 +40,18 @@ impl InstanceFolder {
         Ok(found)
     }
 
-    /// Makes the folder and writes down what the instance is.
+    /// Makes the folder and writes down what the instance is. What is written there already is left as it is: to replace a
+    /// file makes some file systems bring it to the disk at once, and a successor is not to wait for that.
     ///
     /// # Errors
     /// When it cannot be written.
     pub fn create(&self, spec: &Spec) -> io::Result<()> {
+        let spec = serde_json::to_vec(spec)?;
+        if std::fs::read(self.path.join(SPEC)).is_ok_and(|written| written == spec) {
+            return Ok(());
+        }
         DirBuilder::new().recursive(true).mode(0o700).create(&self.path)?;
-        self.replace(SPEC, &serde_json::to_vec(spec)?)
+        self.replace(SPEC, &spec)
     }
 
     /// What the instance is; none when it is not written or cannot be read.
@@ -127,5 +132,27 @@ impl InstanceFolder {
         let beside = self.path.join(format!("{name}.new"));
         std::fs::write(&beside, bytes)?;
         std::fs::rename(beside, self.path.join(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reconcile::laws::spec;
+    use events::manifest::Restart;
+    use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn a_spec_is_written_anew_only_when_it_is_another() {
+        let root = tempfile::tempdir().unwrap();
+        let (one, other) = (spec(1, 80, Restart::Always), spec(1, 81, Restart::Never));
+        let folder = InstanceFolder::new(root.path(), one.instance);
+        let file = || folder.path.join(SPEC).metadata().unwrap().ino();
+        folder.create(&one).unwrap();
+        let first = file();
+        folder.create(&one).unwrap();
+        assert_eq!((file(), folder.spec()), (first, Some(one)));
+        folder.create(&other).unwrap();
+        assert_eq!(folder.spec(), Some(other));
     }
 }

@@ -17,6 +17,8 @@ const GREETING: Duration = Duration::from_secs(2);
 /// How often a holder that lives but does not answer is tried again.
 const TRY_AGAIN: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// What is read of a holder at once: its words are short, and there are hundreds of them.
+const READ_BYTES: usize = 1024;
 
 /// Connects to the living holder of an instance and hears its state; none when no holder lives. Takes as long as that
 /// is not known.
@@ -96,13 +98,14 @@ pub async fn run(
         let what = match end {
             End::Left => HeardWhat::Left,
             End::ShellGone => return,
-            End::Cut => match connect(&folder).await {
+            // What happens seldom has its room only then: a task is as large as the largest thing that it may have to do.
+            End::Cut => match Box::pin(connect(&folder)).await {
                 Some((again, state)) => {
                     tell(&folder, &heard, HeardWhat::Again(state)).await;
                     stream = Some(again);
                     continue;
                 }
-                None => lost(&folder, &host, &heard).await,
+                None => Box::pin(lost(&folder, &host, &heard)).await,
             },
         };
         tell(&folder, &heard, what).await;
@@ -144,7 +147,7 @@ async fn carry(
     heard: &mpsc::Sender<Heard>,
 ) -> End {
     let (reader, mut writer) = stream.into_split();
-    let mut lines = BufReader::new(reader).lines();
+    let mut lines = BufReader::with_capacity(READ_BYTES, reader).lines();
     loop {
         tokio::select! {
             order = orders.recv() => {

@@ -18,7 +18,7 @@ fn id(number: u8) -> InstanceId {
     InstanceId(Uuid::from_u128(u128::from(number)))
 }
 
-pub(super) fn spec(number: u8, port: u16, restart: Restart) -> Spec {
+pub(crate) fn spec(number: u8, port: u16, restart: Restart) -> Spec {
     let app: AppName = "hello".parse().unwrap();
     let release = u32::from(number % 2) + 1;
     Spec {

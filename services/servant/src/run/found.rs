@@ -67,6 +67,7 @@ impl Shell {
     fn adopt_container(&mut self, folder: &InstanceFolder, row: Row) -> Result<Input> {
         let spec = folder.spec().unwrap_or_else(|| row.spec.clone());
         let shipping = self.ship(&spec);
+        shipping.wake();
         let (missed, adopted) = self.containers.adopt(folder, &row, shipping);
         tracing::info!(instance = %folder.instance, ?adopted, "found a container");
         let (spec, looping, workers) = (Box::new(spec), row.looping, row.workers);
@@ -80,7 +81,7 @@ impl Shell {
         let (missed, adopted) = (row.missed(found.state()), adopted(&row, &found));
         tracing::info!(instance = %folder.instance, ?adopted, "found");
         if folder.path.is_dir() {
-            let _ = self.ship(&row.spec);
+            self.ship(&row.spec).wake();
         }
         let spec = Box::new(spec_of(folder, &row, &adopted));
         let (looping, workers) = (row.looping, row.workers);

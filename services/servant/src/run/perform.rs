@@ -139,7 +139,9 @@ impl Shell {
             groups,
             confinement,
         };
-        self.keeper.start(&folder, order).map_err(passing)
+        self.keeper.start(&folder, order).map_err(passing)?;
+        self.starting.insert((spec.instance, slot));
+        Ok(())
     }
 
     fn environment(&self, spec: &Spec, slot: Slot) -> BTreeMap<String, String> {

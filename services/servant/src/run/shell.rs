@@ -5,6 +5,7 @@ use super::{AtEnd, Servant};
 use crate::app_events::Hub;
 use crate::container::{self, Containers};
 use crate::disk::Removal;
+use crate::heap::Burst;
 use crate::holder::words::{Exit, Said, SignalOrder, Slot, SlotState, StartFailure, State, Told};
 use crate::keeper::{Heard, HeardWhat, Host, Keeper};
 use crate::load::{self, Load};
@@ -35,6 +36,11 @@ use tokio::time::{Instant, Interval};
 const QUEUE: usize = 1024;
 /// Most of them that are acted on together: what they lead to is reported with one write to the disk.
 const TOGETHER: usize = 256;
+/// While many are started, what is said of those that run is collected for so long: to report each batch costs the
+/// processor time that the others need to start.
+const GATHER: Duration = Duration::from_millis(25);
+/// So many starts under way are many.
+const MANY_STARTS: usize = 8;
 /// How long the last reports and lines may take at the end.
 const DRAIN: Duration = Duration::from_secs(2);
 
@@ -69,10 +75,13 @@ pub struct Shell {
     pub(super) shippers: JoinSet<()>,
     /// Instances whose holders were told to leave.
     pub(super) leaving: BTreeSet<InstanceId>,
+    /// Starts that were ordered and of which nothing was heard yet.
+    pub(super) starting: BTreeSet<(InstanceId, Slot)>,
     /// What is in use, for whoever looks after the disk, and what that wants removed.
     used: watch::Sender<BTreeSet<ReleaseKey>>,
     removals: mpsc::Receiver<Removal>,
     is_ending: bool,
+    burst: Burst,
     epoch: Instant,
 }
 
@@ -124,9 +133,11 @@ impl Shell {
             shipping: HashMap::new(),
             shippers: JoinSet::new(),
             leaving: BTreeSet::new(),
+            starting: BTreeSet::new(),
             used,
             removals,
             is_ending: false,
+            burst: Burst::default(),
             epoch: Instant::now(),
         }
     }
@@ -170,8 +181,9 @@ impl Shell {
         Ok(())
     }
 
-    /// What workers that may become more or fewer use of the CPU.
+    /// What workers that may become more or fewer use of the CPU; and whether a burst of work is over.
     async fn look_at_load(&mut self) -> Result<()> {
+        self.burst.end(Instant::now());
         let mut inputs = VecDeque::new();
         let measured = self.reconciler.measured();
         for (instance, slots) in &measured {
@@ -249,12 +261,26 @@ impl Shell {
     /// What holders have said until now.
     async fn hear_all(&mut self, first: Heard) -> Result<()> {
         let (mut inputs, mut next, mut count) = (VecDeque::new(), Some(first), 0);
+        let until = Instant::now() + GATHER;
         while let Some(heard) = next {
+            let what = What::of(&heard);
             self.hear(heard, &mut inputs).await?;
             count += 1;
-            next = if count < TOGETHER { self.heard.try_recv().ok() } else { None };
+            next = if count < TOGETHER { self.more(what, until).await } else { None };
         }
         self.steps(inputs).await
+    }
+
+    /// What else holders have said. After a start among many the next ones are waited for; whatever else happened is acted
+    /// on at once.
+    async fn more(&mut self, last: What, until: Instant) -> Option<Heard> {
+        match self.heard.try_recv() {
+            Ok(heard) => Some(heard),
+            Err(_) if last == What::Start && self.starting.len() >= MANY_STARTS => {
+                tokio::time::timeout_at(until, self.heard.recv()).await.unwrap_or_default()
+            }
+            Err(_) => None,
+        }
     }
 
     /// What words lead to goes to `inputs`; the end of a holder comes after all of them.
@@ -271,6 +297,7 @@ impl Shell {
             HeardWhat::Left => self.gone(instance).await,
             HeardWhat::Lost(exits) => {
                 tracing::error!(%instance, "its holder was killed");
+                self.starting.retain(|(starting, _)| *starting != instance);
                 self.keeper.forget(instance);
                 if self.leaving.contains(&instance) {
                     return self.gone(instance).await;
@@ -304,10 +331,12 @@ impl Shell {
             }
             Said::Started(run) => {
                 tracing::info!(%instance, pid = run.pid, "started");
+                self.starting.remove(&(instance, run.slot));
                 Some(Input::Started { instance, slot: run.slot, pid: run.pid })
             }
             Said::StartFailed(StartFailure { slot, reason, passing, port }) => {
                 tracing::warn!(%instance, reason, "could not be started");
+                self.starting.remove(&(instance, slot));
                 let trouble = match port {
                     Some(port) => StartTrouble::PortTaken(port),
                     None if passing => StartTrouble::Passing(reason),
@@ -347,6 +376,9 @@ impl Shell {
     /// The connection was cut and made anew: what was said meanwhile shows in the state.
     async fn again(&mut self, instance: InstanceId, state: State) -> Result<()> {
         self.insist(instance, &state);
+        // That there are new lines may have been said to nobody.
+        self.wake_shipping(instance);
+        self.starting.retain(|(starting, _)| *starting != instance);
         for slot in self.reconciler.slots(instance) {
             self.slot_again(instance, slot, state.slot(slot)).await?;
         }
@@ -399,6 +431,7 @@ impl Shell {
         self.keeper.forget(instance);
         self.containers.forget(instance);
         self.leaving.remove(&instance);
+        self.starting.retain(|(starting, _)| *starting != instance);
         self.host.cgroups.remove(instance);
         self.step(Input::Gone(instance)).await?;
         if !self.is_ending && !self.reconciler.knows(instance) {
@@ -466,7 +499,9 @@ impl Shell {
         while !inputs.is_empty() {
             let now = self.now();
             inputs.iter().for_each(|input| self.measure(input));
-            let actions = inputs.drain(..).flat_map(|input| self.reconciler.step(now, input)).collect();
+            let actions: Vec<_> =
+                inputs.drain(..).flat_map(|input| self.reconciler.step(now, input)).collect();
+            self.burst.add(actions.len(), Instant::now());
             self.perform(actions, &mut inputs).await?;
         }
         Ok(())
@@ -474,6 +509,26 @@ impl Shell {
 
     fn now(&self) -> Moment {
         u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(Moment::MAX)
+    }
+}
+
+/// What was heard, as far as it matters to what is heard next.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum What {
+    /// A holder begins, or its process does.
+    Start,
+    Other,
+}
+
+impl What {
+    fn of(heard: &Heard) -> Self {
+        match &heard.what {
+            HeardWhat::Said(Said::State(_) | Said::Started(_)) => Self::Start,
+            HeardWhat::Said(Said::StartFailed(_) | Said::Exited(_) | Said::Spooled | Said::Left) => {
+                Self::Other
+            }
+            HeardWhat::Again(_) | HeardWhat::Left | HeardWhat::Lost(_) => Self::Other,
+        }
     }
 }
 

@@ -33,16 +33,21 @@ impl Place {
 
     /// Where the output stands after these bytes.
     pub fn after(self, bytes: &[u8]) -> Self {
-        let mut place = self;
-        let mut begin = 0;
-        for end in memchr::memchr_iter(b'\n', bytes) {
-            place.line += pieces(place.column + (end - begin) as u64);
-            place.column = 0;
-            begin = end + 1;
-        }
-        place.column += (bytes.len() - begin) as u64;
-        place.position += bytes.len() as u64;
-        place
+        bytes.chunks(FRAME_BYTES).fold(self, Self::after_few)
+    }
+
+    /// The same for at most as many bytes as a line may have. So each line but the first, of which some may have come
+    /// before, is one piece: newlines are counted, which is far quicker than to find them.
+    fn after_few(self, bytes: &[u8]) -> Self {
+        let position = self.position + bytes.len() as u64;
+        let Some(end) = memchr::memchr(b'\n', bytes) else {
+            return Self { column: self.column + bytes.len() as u64, position, ..self };
+        };
+        let rest = &bytes[end + 1..];
+        let begun = memchr::memrchr(b'\n', rest).map_or(rest.len(), |end| rest.len() - end - 1);
+        let more = memchr::memchr_iter(b'\n', rest).count() as u64;
+        let line = self.line + pieces(self.column + end as u64) + more;
+        Self { line, column: begun as u64, position }
     }
 
     /// Where it stands when the line ends here without a newline.
@@ -128,6 +133,46 @@ impl Frame {
         match self.mark {
             Mark::Open => place,
             Mark::LineEnds => place.line_ended(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// As the format says it: byte by byte.
+    fn slowly(mut place: Place, bytes: &[u8]) -> Place {
+        for byte in bytes {
+            place.position += 1;
+            if *byte == b'\n' {
+                place = Place { line: place.line + pieces(place.column), column: 0, ..place };
+            } else {
+                place.column += 1;
+            }
+        }
+        place
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_are_counted_alike_however_they_come(
+            column in prop_oneof![Just(0), 1..200_000_u64],
+            lengths in proptest::collection::vec(prop_oneof![0..300_usize, 65_000..132_000_usize], 0..6),
+            ends in any::<bool>(),
+            cut in 0..400_000_usize,
+        ) {
+            let place = Place { line: 7, column, position: 1_000 };
+            let lines: Vec<Vec<u8>> = lengths.iter().map(|length| vec![b'x'; *length]).collect();
+            let mut bytes = lines.join(&b'\n');
+            if ends {
+                bytes.push(b'\n');
+            }
+            let wanted = slowly(place, &bytes);
+            prop_assert_eq!(place.after(&bytes), wanted);
+            let (first, second) = bytes.split_at(cut.min(bytes.len()));
+            prop_assert_eq!(place.after(first).after(second), wanted);
         }
     }
 }

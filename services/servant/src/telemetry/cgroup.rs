@@ -32,6 +32,12 @@ impl Group {
         })
     }
 
+    /// One whose time stands in this file.
+    #[cfg(test)]
+    pub fn told_by(file: &Path) -> Self {
+        Self { file: ProcFile::open(file).unwrap(), kind: Kind::Two }
+    }
+
     /// What all that was ever in it has used, in microseconds; none when it is gone.
     pub fn used_us(&self, buffer: &mut Buffer) -> Option<u64> {
         self.kind.used_us(self.file.read_short(buffer).ok()?)

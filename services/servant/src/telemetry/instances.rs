@@ -9,10 +9,13 @@ use events::InstanceId;
 use events::metric::InstanceFigures;
 use std::collections::{BTreeMap, HashMap};
 
-/// The descriptors of an instance are counted once in so many seconds.
+/// The descriptors of an instance that does something are counted once in so many seconds.
 const DESCRIPTORS_EVERY: usize = 5;
 /// Most processes of one instance whose descriptors are counted.
 const DESCRIPTORS_OF: usize = 16;
+/// The processes of an instance that used no processor time are looked at all the same once in so many seconds: the kernel
+/// may have taken memory from them meanwhile.
+const RESTED_EVERY: usize = 15;
 
 /// The meters of all instances.
 #[derive(Default)]
@@ -33,6 +36,8 @@ pub struct Span {
 
 struct Meter {
     tree: Tree,
+    /// What its processes were like when they were looked at last; none where that may be something else by now.
+    known: Option<TreeFigures>,
     group: Option<Group>,
     group_used_us: Option<u64>,
     /// What was used and is more than can have been within one sample: it is told in the next ones.
@@ -59,8 +64,13 @@ impl InstanceMeters {
             if let Some(pid) = watched.pid {
                 let meter =
                     self.meters.entry(instance).or_insert_with(|| Meter::new(pid, instance, &mut allowance));
+                if (place + self.turn).is_multiple_of(RESTED_EVERY) {
+                    meter.known = None;
+                }
                 let used = meter.sample(&span, &mut allowance, buffer);
-                if meter.descriptors == 0 || (place + self.turn).is_multiple_of(DESCRIPTORS_EVERY) {
+                let may_differ =
+                    used.look == Look::Taken && (place + self.turn).is_multiple_of(DESCRIPTORS_EVERY);
+                if meter.descriptors == 0 || may_differ {
                     meter.descriptors = meter.tree.pids().take(DESCRIPTORS_OF).map(descriptors).sum();
                 }
                 meter.tell(&used, &span, &mut figures);
@@ -73,7 +83,7 @@ impl InstanceMeters {
     /// Takes in what a census has found.
     pub fn extend(&mut self, links: &Links, most_files: usize) {
         let mut allowance = self.allowance(most_files);
-        self.meters.values_mut().for_each(|meter| meter.tree.extend(links, &mut allowance));
+        self.meters.values_mut().for_each(|meter| meter.extend(links, &mut allowance));
     }
 
     /// Which process belongs to which instance.
@@ -90,18 +100,35 @@ impl InstanceMeters {
 impl Meter {
     fn new(pid: u32, instance: InstanceId, allowance: &mut Allowance) -> Self {
         let tree = Tree::new(pid, allowance);
-        Self { tree, group: Group::of(pid, instance), group_used_us: None, owed_us: 0, descriptors: 0 }
+        let group = Group::of(pid, instance);
+        Self { tree, known: None, group, group_used_us: None, owed_us: 0, descriptors: 0 }
     }
 
     /// What its processes use, and the processor time since before in microseconds.
+    ///
+    /// Nothing begins, ends or takes memory without processor time. So where the group has used none, its processes are as
+    /// they were: one file is read instead of three for each of them. Most instances are idle most of the time.
     fn sample(&mut self, span: &Span, allowance: &mut Allowance, buffer: &mut Buffer) -> Used {
-        let tree = self.tree.sample(span.since_ticks, allowance, buffer);
         let of_group = self.group.as_ref().and_then(|group| group.used_us(buffer));
-        let us = match of_group {
-            Some(now) => now.saturating_sub(self.group_used_us.replace(now).unwrap_or(now)),
-            None => tree.ticks * 1_000_000 / ticks_per_second(),
-        };
-        Used { tree, us }
+        let before = of_group.and_then(|now| self.group_used_us.replace(now));
+        let since = of_group.map(|now| now.saturating_sub(before.unwrap_or(now)));
+        let has_rested = before.is_some() && since == Some(0);
+        if let Some(tree) = self.known.filter(|_| has_rested) {
+            return Used { tree, us: 0, look: Look::Spared };
+        }
+        let tree = self.tree.sample(span.since_ticks, allowance, buffer);
+        self.known = Some(TreeFigures { ticks: 0, ..tree });
+        let us = since.unwrap_or(tree.ticks * 1_000_000 / ticks_per_second());
+        Used { tree, us, look: Look::Taken }
+    }
+
+    /// Takes in what a census has found.
+    fn extend(&mut self, links: &Links, allowance: &mut Allowance) {
+        let before = self.tree.files();
+        self.tree.extend(links, allowance);
+        if self.tree.files() != before {
+            self.known = None;
+        }
     }
 
     fn tell(&mut self, used: &Used, span: &Span, figures: &mut InstanceFigures) {
@@ -120,6 +147,14 @@ impl Meter {
 struct Used {
     tree: TreeFigures,
     us: u64,
+    look: Look,
+}
+
+/// Whether the processes themselves were looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    Taken,
+    Spared,
 }
 
 fn blank(instance: InstanceId, restarts: u32) -> InstanceFigures {
@@ -155,13 +190,36 @@ mod tests {
     fn no_more_is_told_than_can_have_been_used_and_the_rest_later() {
         let span = Span { since_ticks: 0, elapsed_us: 1_000_000, cpus: 2 };
         let mut meter = Meter::new(std::process::id(), InstanceId(Uuid::from_u128(1)), &mut Allowance(0));
-        let used = |us| Used { tree: TreeFigures::default(), us };
+        let used = |us| Used { tree: TreeFigures::default(), us, look: Look::Taken };
         let mut tell = |us| {
             let mut figures = blank(InstanceId(Uuid::from_u128(1)), 0);
             meter.tell(&used(us), &span, &mut figures);
             figures.cpu
         };
         assert_eq!((tell(3_500_000), tell(0), tell(0), tell(500_000)), (2000, 1500, 0, 500));
+    }
+
+    #[test]
+    fn processes_are_looked_at_only_when_their_group_did_something() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let used = |us: u64| std::fs::write(file.path(), format!("usage_usec {us}\n")).unwrap();
+        let span = Span { since_ticks: 0, elapsed_us: 1_000_000, cpus: 1 };
+        let (mut allowance, mut buffer) = (Allowance(100), Buffer::default());
+        let mut meter = Meter::new(std::process::id(), InstanceId(Uuid::from_u128(1)), &mut allowance);
+        meter.group = Some(Group::told_by(file.path()));
+        let mut look = |meter: &mut Meter| {
+            let used = meter.sample(&span, &mut allowance, &mut buffer);
+            assert!(used.tree.processes > 0 && used.tree.memory_kib > 0, "{:?}", used.tree);
+            (used.look, used.us)
+        };
+        used(7);
+        assert_eq!([look(&mut meter), look(&mut meter)], [(Look::Taken, 0), (Look::Spared, 0)]);
+        used(9);
+        assert_eq!([look(&mut meter), look(&mut meter)], [(Look::Taken, 2), (Look::Spared, 0)]);
+        // What a census finds is to be looked at.
+        let children = HashMap::from([(std::process::id(), vec![1])]);
+        meter.extend(&Links { children, ..Links::default() }, &mut Allowance(100));
+        assert_eq!([look(&mut meter), look(&mut meter)], [(Look::Taken, 0), (Look::Spared, 0)]);
     }
 
     #[test]
