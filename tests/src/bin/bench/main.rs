@@ -18,6 +18,8 @@ mod answer;
 mod crash;
 mod peers;
 mod supervise;
+mod count;
+mod kills;
 mod start;
 mod past;
 mod replay;
@@ -67,7 +69,7 @@ async fn measure(name: &str) -> anyhow::Result<Vec<Row>> {
         "push_to_answer" => answer::measure().await,
         "crash_to_successor" => crash::measure().await,
         "start_200_instances" => supervise::measure().await,
-        "servant_kills" => supervise::kills().await,
+        "servant_kills" => kills::measure().await,
         "start_second_time" => start::measure().await,
         "replay" => replay::measure().await,
         "memory_large" => memory::measure().await,
