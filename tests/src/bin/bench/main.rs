@@ -20,6 +20,7 @@ mod peers;
 mod supervise;
 mod count;
 mod kills;
+mod cycles;
 mod start;
 mod past;
 mod replay;
@@ -39,7 +40,7 @@ use row::Row;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// A benchmark: it measures and gives its rows.
-const NAMES: [&str; 18] = [
+const NAMES: [&str; 19] = [
     "command_round_trip",
     "commands_256_callers",
     "events_per_second",
@@ -48,6 +49,7 @@ const NAMES: [&str; 18] = [
     "crash_to_successor",
     "start_200_instances",
     "servant_kills",
+    "start_stop_cycles",
     "start_second_time",
     "replay",
     "memory_large",
@@ -70,6 +72,7 @@ async fn measure(name: &str) -> anyhow::Result<Vec<Row>> {
         "crash_to_successor" => crash::measure().await,
         "start_200_instances" => supervise::measure().await,
         "servant_kills" => kills::measure().await,
+        "start_stop_cycles" => cycles::measure().await,
         "start_second_time" => start::measure().await,
         "replay" => replay::measure().await,
         "memory_large" => memory::measure().await,

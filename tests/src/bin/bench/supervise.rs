@@ -147,7 +147,7 @@ async fn cost(data: &Path) -> anyhow::Result<Vec<Row>> {
 }
 
 /// The processes of a kingdom that have this name.
-fn of(data: &Path, name: &str) -> Vec<u32> {
+pub fn of(data: &Path, name: &str) -> Vec<u32> {
     let has_name = |pid: &u32| {
         std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim_end() == name)
     };
@@ -155,7 +155,7 @@ fn of(data: &Path, name: &str) -> Vec<u32> {
 }
 
 /// The memory that is a process's own, with its share of what it shares, in MB (10^6 bytes).
-fn pss_mb(pid: u32) -> f64 {
+pub fn pss_mb(pid: u32) -> f64 {
     let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
     let kib = text
         .lines()
