@@ -30,7 +30,7 @@ Examples:
   kingctl exec --selector role=web -- sh -c 'cat /etc/os-release | head -1'
   kingctl exec s1 --stdin -- tar x -C /srv < site.tar
   kingctl exec s1 -t -- bash                               # a terminal; Ctrl-] ends it
-  kingctl exec 019a1c2e-6f0b-7c11-8f4e-3a5d1c9b7e10 -- env # beside an instance, with its environment and folder
+  kingctl exec 019a1c2e-6f0b-7c11-8f4e-3a5d1c9b7e10 -- env # beside an instance: its environment and folder, or inside its container
   kingctl exec ls
   kingctl exec show 019a1c2e-6f0b-7c11-8f4e-3a5d1c9b7e10
 

@@ -1,6 +1,8 @@
 //! The apps that the tests push: small servers in three languages. Each answers `GET /` with one line that says who
 //! answers: `<language> <version> <GREETING>`.
 
+use std::path::Path;
+
 /// A file of a repository: its name and text.
 pub type File = (&'static str, &'static str);
 
@@ -97,3 +99,12 @@ pub const COUNTER_APP: &[File] = &[(
 /// A process without a port that only lives.
 pub const IDLE_APP: &[File] =
     &[("king.yaml", "processes:\n  worker:\n    command: [sleep, \"100000\"]\n    stop_grace: 1s\n")];
+
+/// The manifest of an app whose program leaves it: its children are orphans in sessions of their own, one of them with a
+/// child. Each process runs `program`, which sleeps as long as its argument says.
+pub fn escaping_yaml(program: &Path) -> String {
+    let sleep = format!("{} 100000", program.display());
+    format!(
+        "processes:\n  worker:\n    command: >-\n      (setsid {sleep} &); (setsid sh -c '{sleep} & exec {sleep}' &); exec {sleep}\n    stop_grace: 1s\n"
+    )
+}

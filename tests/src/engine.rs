@@ -41,15 +41,29 @@ impl Engine {
     /// # Panics
     /// When it cannot be started: without root, or without what it needs.
     pub async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// Starts one with further flags of `dockerd`.
+    ///
+    /// # Panics
+    /// As [`Engine::start`].
+    pub async fn with(more: &[&str]) -> Self {
         let folder = tempfile::Builder::new().prefix("ke-").tempdir().expect("a temporary folder");
         let bridge = Bridge::new();
-        let process =
+        let mut process =
             Process::new("dockerd", folder.path(), program("dockerd"), flags(folder.path(), &bridge));
+        more.iter().for_each(|flag| process.argument(flag));
         let mut engine = Self { process, bridge, folder };
         engine.process.start();
         engine.answers().await;
         engine.import().await;
         engine
+    }
+
+    /// The folder of all that it has.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Where it listens.
@@ -86,6 +100,18 @@ impl Engine {
     pub async fn restart(&mut self) {
         self.process.signal(Signal::TERM);
         self.process.ended(wait::PATIENCE).await;
+        self.process.start();
+        self.answers().await;
+    }
+
+    /// Kills it with SIGKILL and starts it again. Its containers outlive it; what becomes of them then is for its
+    /// `live-restore` to say.
+    pub async fn kill9(&mut self) {
+        self.process.kill9();
+        // Its containerd dies with it. Where no init reaps that, its number counts as alive, and the engine would wait
+        // for it.
+        let pid = self.folder.path().join("exec/containerd/containerd.pid");
+        std::fs::remove_file(pid).expect("the engine started a containerd of its own");
         self.process.start();
         self.answers().await;
     }

@@ -207,6 +207,14 @@ impl Kingdom {
         self.process(name).signal(signal);
     }
 
+    /// The process id of a service.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn pid(&self, name: &str) -> u32 {
+        if name == "nats" { self.nats.process.pid() } else { self.services[name].pid() }
+    }
+
     /// Whether a service has ended by itself.
     pub fn has_ended(&mut self, name: &str) -> bool {
         self.process(name).has_ended()

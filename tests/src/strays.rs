@@ -63,6 +63,34 @@ pub fn runs(folder: &Path) -> BTreeMap<String, Vec<u32>> {
     runs
 }
 
+/// The processes that have ended and that nobody has waited for, of a program of this name.
+pub fn zombies(name: &str) -> Vec<u32> {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+    let is_zombie = |pid: &u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let parts = stat.split_once('(').and_then(|(_, rest)| rest.rsplit_once(") "));
+        parts.is_some_and(|(named, rest)| named == name && rest.starts_with('Z'))
+    };
+    pids.filter(is_zombie).collect()
+}
+
+/// The processes whose parent is one of these.
+pub fn children(of: &BTreeSet<u32>) -> Vec<u32> {
+    let lists = of.iter().map(|pid| {
+        let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        let read = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("children"));
+        tasks.filter_map(|task| read(task).ok()).collect::<String>()
+    });
+    let lists: Vec<String> = lists.collect();
+    lists.iter().flat_map(|list| list.split_ascii_whitespace()).filter_map(|pid| pid.parse().ok()).collect()
+}
+
+/// How many files, sockets and the like a process has open.
+pub fn descriptors(pid: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
+}
+
 /// Kills everything of a data folder until nothing is left of it.
 pub fn kill_all(folder: &Path) {
     // What forks meanwhile is found by the next round.

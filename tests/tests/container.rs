@@ -2,7 +2,7 @@
 
 use kingdom_tests::apps::File;
 use kingdom_tests::engine::{Engine, IMAGE, PAGE, capable, page};
-use kingdom_tests::{Kingdom, Plan, wait};
+use kingdom_tests::{Kingdom, Plan, strays, wait};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -220,6 +220,97 @@ async fn a_restart_of_the_engine_is_told_truly_and_its_containers_run_again_once
         is_gapless(&own.collect::<Vec<_>>());
     }
     assert_eq!(engine.containers("label=king.instance").await.len(), 2, "nothing of before is left");
+}
+
+/// Kills the engine below two counters: each is adopted or restarted once, never doubled, and all lines are there.
+async fn is_killed(mut engine: Engine) {
+    let kingdom = kingdom(&engine).await;
+    kingdom.deploy("counter", COUNTER, 2).await;
+    for _ in 0..2 {
+        let before = lines(&kingdom).await.len();
+        reached(&kingdom, before + 200).await;
+        let known = ends_and_starts(&kingdom).await;
+        engine.kill9().await;
+        let before = lines(&kingdom).await.len();
+        reached(&kingdom, before + 400).await;
+        wait::until("two run, and all that ended was started again", async || {
+            let now = ends_and_starts(&kingdom).await;
+            let (ended, started) = (now.0 - known.0, now.1 - known.1);
+            wait::holds(ended == started, || format!("{ended} ended, {started} were started"))?;
+            assert!(ended <= 2, "each at most once: {ended}");
+            let (running, processes) = (engine.running().await.len(), counters(&engine));
+            wait::holds(running == 2 && processes == 2, || format!("{running} run, as {processes} processes"))
+        })
+        .await;
+    }
+    wait::until("nothing of before is left", async || {
+        let containers = engine.containers("label=king.instance").await;
+        wait::holds(containers.len() == 2, || format!("{containers:?}"))
+    })
+    .await;
+    for instance in kingdom.instances("counter").await {
+        let id = instance["instance"].as_str().expect("an id").to_owned();
+        let printed = kingdom.kingctl(&["logs", &id, "-n", "1000000", "-o", "json"]).await.success();
+        let own = printed.lines().map(|line| {
+            let line: Value = serde_json::from_str(line).expect("JSON");
+            line["text"].as_str().expect("text").to_owned()
+        });
+        is_gapless(&own.collect::<Vec<_>>());
+    }
+}
+
+async fn ends_and_starts(kingdom: &Kingdom) -> (usize, usize) {
+    let events = instance_events(kingdom).await;
+    (count(&events, "instance.crashed"), count(&events, "instance.started"))
+}
+
+/// The first processes of the counters, whoever still knows of them: children of the engine's helpers.
+fn counters(engine: &Engine) -> usize {
+    let helpers = strays::of_folder(engine.path());
+    let helpers: BTreeSet<u32> = helpers
+        .iter()
+        .filter(|seen| seen.command_line.contains("containerd-shim"))
+        .map(|seen| seen.pid)
+        .collect();
+    strays::children(&helpers).len()
+}
+
+#[tokio::test]
+async fn a_killed_engine_that_leaves_its_containers_alone_doubles_none() {
+    is_killed(Engine::with(&["--live-restore"]).await).await;
+}
+
+#[tokio::test]
+async fn a_killed_engine_that_ends_its_containers_doubles_none() {
+    is_killed(Engine::start().await).await;
+}
+
+#[tokio::test]
+async fn a_command_beside_a_container_runs_inside_it_and_ends_whole() {
+    let engine = Engine::start().await;
+    let kingdom = kingdom(&engine).await;
+    kingdom.deploy("counter", COUNTER, 1).await;
+    let instance = kingdom.instances("counter").await.remove(0);
+    let id = instance["instance"].as_str().expect("an id");
+    let script = "echo $KING_APP $KING_SERVANT; cat /www/index.html; echo wrong >&2; exit 5";
+    let ended = kingdom.kingctl(&["exec", id, "--", "sh", "-c", script]).await;
+    assert_eq!((ended.code, ended.stdout.as_str()), (5, format!("counter s1\n{PAGE}").as_str()), "{ended:?}");
+    assert!(ended.stderr.contains("wrong"), "{}", ended.stderr);
+
+    let ended = kingdom.kingctl(&["exec", id, "--", "no-such-program"]).await;
+    assert!(ended.code != 0 && format!("{ended:?}").contains("no-such-program"), "{ended:?}");
+
+    // What is too long is ended, with all that it has started: also what only SIGKILL ends.
+    let script = "trap '' TERM; (sleep 12345 &); while :; do sleep 12345; done";
+    kingdom.kingctl(&["exec", "--time-limit", "1s", id, "--", "sh", "-c", script]).await;
+    wait::until("nothing of it is left", async || {
+        let processes = engine.docker(&["top", &engine.running().await[0]]).await;
+        wait::holds(!processes.contains("12345"), || processes)
+    })
+    .await;
+    assert_eq!(engine.running().await.len(), 1, "the instance itself is as it was");
+    let events = instance_events(&kingdom).await;
+    assert_eq!(count(&events, "instance.crashed"), 0, "{events:?}");
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Servants that die, come back, and are lost: what they run does not notice, and never runs twice.
 
 use events::subject::Output;
-use kingdom_tests::apps::{C_APP, COUNTER_APP};
+use kingdom_tests::apps::{C_APP, COUNTER_APP, escaping_yaml};
 use kingdom_tests::{Kingdom, Plan, http, output, strays, wait};
 use serde_json::{Value, json};
 
@@ -177,4 +177,37 @@ async fn a_servant_that_lost_its_folder_is_somebody_new_under_another_name() {
     let new = kingdom.client.query("servant.ls", json!({})).await;
     assert_ne!(new[0]["servant"], before[0]["servant"]);
     kingdom.deploy("metal", C_APP, 1).await;
+}
+
+#[tokio::test]
+async fn nothing_is_left_of_instances_that_come_and_go_although_their_children_flee() {
+    let kingdom = Kingdom::start().await;
+    // By its name its processes are known when they have ended, too.
+    let name = format!("flees{}", std::process::id());
+    let program = kingdom.path().join(&name);
+    std::os::unix::fs::symlink("/bin/sleep", &program).expect("the test's folder can be written");
+    let yaml: &str = escaping_yaml(&program).leak();
+    kingdom.deploy("flees", &[("king.yaml", yaml)], 3).await;
+    let has_name = |seen: &strays::Seen| seen.command_line.contains(&name);
+    let running = || strays::of_folder(kingdom.path()).into_iter().filter(has_name).count();
+    let servant = kingdom.pid("s1");
+    let mut open = None;
+    for _ in 0..5 {
+        wait::until("all of them run", async || {
+            let running = running();
+            wait::holds(running == 3 * 4, || format!("{running} run"))
+        })
+        .await;
+        kingdom.kingctl(&["app", "scale", "flees", "0", "--wait"]).await.success();
+        wait::until("nothing is left of them", async || {
+            let (running, zombies) = (running(), strays::zombies(&name));
+            let open = *open.get_or_insert_with(|| strays::descriptors(servant));
+            let now = strays::descriptors(servant);
+            wait::holds(running == 0 && zombies.is_empty() && now <= open, || {
+                format!("{running} run, {zombies:?} are not reaped, {now} of {open} are open")
+            })
+        })
+        .await;
+        kingdom.kingctl(&["app", "scale", "flees", "3", "--wait"]).await.success();
+    }
 }

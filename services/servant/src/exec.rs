@@ -1,11 +1,12 @@
 //! Arbitrary commands: runs that the King has recorded and this servant's view names, each once. They are no instances:
 //! they end with the Servant, and nothing starts them again.
 //!
-//! Read [`run`] (one run from start to end), [`child`] and [`runner`] (the processes), [`watcher`] (the link to whoever
+//! Read [`run`] (one run from start to end), [`child`] and [`runner`] (the processes), [`inside`] (in containers), [`watcher`] (the link to whoever
 //! watches), [`records`] (what outlives the Servant). Nothing runs that the view does not name, and nothing twice.
 
 pub mod words;
 pub mod runner;
+pub mod inside;
 mod session;
 mod child;
 mod watcher;
@@ -30,6 +31,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use watcher::Watcher;
+use words::Reach;
 
 pub use place::Places;
 
@@ -181,7 +183,11 @@ impl Host {
             (_, ExecWish::Cancel) => outcome(ExecEnd::Cancelled),
             (Err(reason), ExecWish::Run) => outcome(run::not_started(reason)),
             (Ok(order), ExecWish::Run) => {
-                run::run(&self.program, &assigned, &order, &mut watcher, wished).await
+                let outcome = run::run(&self.program, &assigned, &order, &mut watcher, wished).await;
+                if order.reach == Reach::Container {
+                    sweep(exec).await;
+                }
+                outcome
             }
         };
         tracing::info!(%exec, end = %outcome.end, "run ended");

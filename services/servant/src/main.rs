@@ -12,13 +12,16 @@ use std::process::ExitCode;
 const BLOCKING_THREADS: usize = 16;
 
 fn main() -> ExitCode {
-    // A holder and a runner are this same program, and need nothing of what follows.
+    // A holder, a runner and a command in a container are this same program, and need nothing of what follows.
     let word = std::env::args_os().nth(1).unwrap_or_default();
     if word == holder::WORD {
         return outcome(holder::run().context("the holder failed"));
     }
     if word == exec::runner::WORD {
         return outcome(exec::runner::run().context("the runner failed"));
+    }
+    if word == exec::inside::WORD {
+        return exec::inside::run();
     }
     outcome(serve(&Args::parse()))
 }

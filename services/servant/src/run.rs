@@ -203,7 +203,9 @@ impl Servant {
             reports: self.reports.clone(),
             records: Records::open(&self.folder.join("execs")).context("could not make execs")?,
             places: exec::Places {
+                id: self.sender.servant,
                 servant: self.sender.name.clone(),
+                socket: self.engine.socket().to_owned(),
                 instances: self.instances(),
                 releases: self.preparer.releases.clone(),
                 path: self.preparer.path.clone(),

@@ -98,11 +98,13 @@ async fn killing_the_servant_keeps_pids_and_loses_no_line() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_exit_while_the_servant_is_away_is_reported_once_and_repaired() {
     let mut kingdom = Kingdom::with_servant(&[]).await;
-    let release = kingdom.release(1, &[("x", "x")], script("echo begin; sleep 1000 & wait")).await;
+    let release =
+        kingdom.release(1, &[("x", "x")], script("trap 'exit 7' TERM; echo begin; sleep 1000 & wait")).await;
     let one = instance(&release);
     kingdom.assign(&[&release], &[&one]).await;
     let heard = kingdom.wait("it is ready", |heard| heard.is_ready(one.instance)).await;
     let pid = heard.pids(one.instance)[0];
+    kingdom.lines(one.instance, "stdout", 1).await;
     kingdom.kill_servant();
     signal(pid, "TERM");
     until("all of it is gone", || processes_of(one.instance).is_empty()).await;
@@ -111,7 +113,7 @@ async fn an_exit_while_the_servant_is_away_is_reported_once_and_repaired() {
     let exits: Vec<_> =
         heard.of(one.instance).into_iter().filter(|news| matches!(news, InstanceNews::Exited(_))).collect();
     assert!(
-        matches!(&exits[..], [InstanceNews::Exited(news)] if news.pid == pid && news.signal == Some(15)),
+        matches!(&exits[..], [InstanceNews::Exited(news)] if news.pid == pid && (news.code, news.signal) == (Some(7), None)),
         "{exits:?}"
     );
     kingdom.lines(one.instance, "stdout", 2).await;
@@ -468,4 +470,98 @@ async fn an_instance_whose_folder_was_deleted_does_not_stay_for_ever() {
     std::fs::remove_dir_all(kingdom.folder()).unwrap();
     until("the instance is gone", || processes_of(one.instance).is_empty()).await;
     until("its holder is gone", || !lives(holder)).await;
+}
+
+fn is_exit(news: &InstanceNews) -> bool {
+    matches!(news, InstanceNews::Exited(_))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_end_is_lost_when_the_servant_is_killed_beside_its_instance() {
+    let mut kingdom = Kingdom::with_servant(&[]).await;
+    let release = kingdom.release(1, &[("x", "x")], script("exec sleep 1000")).await;
+    let one = instance(&release);
+    kingdom.assign(&[&release], &[&one]).await;
+    kingdom.wait("it is started", |heard| !heard.pids(one.instance).is_empty()).await;
+    let folder = kingdom.instance_folder(one.instance);
+    let mut killed = Vec::new();
+    for round in 0..8_u64 {
+        let pid = last_pid(&folder);
+        killed.push(pid);
+        signal(pid, "KILL");
+        // Another moment in each round: from before the end is heard until after the successor is told of.
+        tokio::time::sleep(Duration::from_millis(round * 2)).await;
+        kingdom.kill_servant();
+        kingdom.start_servant();
+        until("a successor", || last_pid(&folder) != pid).await;
+        let next = last_pid(&folder);
+        kingdom.wait("it is told of", |heard| heard.pids(one.instance).contains(&next)).await;
+    }
+    let heard = kingdom.heard();
+    let mut told: Vec<u32> = heard
+        .of(one.instance)
+        .into_iter()
+        .filter_map(|news| match news {
+            InstanceNews::Exited(news) => Some(news.pid),
+            _ => None,
+        })
+        .collect();
+    // One that was stored and not yet remembered is told again; the King knows it by then.
+    told.dedup();
+    assert_eq!(told, killed);
+    assert_eq!(processes_of(one.instance), [last_pid(&folder)]);
+}
+
+/// An instance whose Servant, holder and process were all killed; gives the folder.
+async fn killed(kingdom: &mut Kingdom, instance: events::InstanceId) -> std::path::PathBuf {
+    let holder = holder_of(kingdom, instance);
+    kingdom.kill_servant();
+    signal(holder, "KILL");
+    for pid in processes_of(instance) {
+        signal(pid, "KILL");
+    }
+    until("all of it is gone", || processes_of(instance).is_empty() && !lives(holder)).await;
+    kingdom.instance_folder(instance)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_with_a_number_of_before_is_neither_adopted_nor_killed() {
+    let mut kingdom = Kingdom::with_servant(&[]).await;
+    let release = kingdom.release(1, &[("x", "x")], script("exec sleep 1000")).await;
+    let one = instance(&release);
+    kingdom.assign(&[&release], &[&one]).await;
+    let heard = kingdom.wait("it is ready", |heard| heard.is_ready(one.instance)).await;
+    let pid = heard.pids(one.instance)[0];
+    let folder = killed(&mut kingdom, one.instance).await;
+    // As if the number had been given to somebody else meanwhile.
+    let mut stranger = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+    let runs = read(&folder.join("runs"));
+    let reused = runs.replace(&format!("\"pid\":{pid}"), &format!("\"pid\":{}", stranger.id()));
+    assert_ne!(runs, reused);
+    std::fs::write(folder.join("runs"), reused).unwrap();
+    kingdom.start_servant();
+    let heard = kingdom.wait("it runs again", |heard| heard.pids(one.instance).len() == 2).await;
+    assert_ne!(heard.pids(one.instance)[1], stranger.id());
+    assert!(lives(stranger.id()));
+    stranger.kill().unwrap();
+    stranger.wait().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_restart_of_the_host_nothing_is_adopted_and_all_starts_once() {
+    let mut kingdom = Kingdom::with_servant(&[]).await;
+    let release = kingdom.release(1, &[("x", "x")], script("exec sleep 1000")).await;
+    let one = instance(&release);
+    kingdom.assign(&[&release], &[&one]).await;
+    kingdom.wait("it is ready", |heard| heard.is_ready(one.instance)).await;
+    let folder = killed(&mut kingdom, one.instance).await;
+    let runs = read(&folder.join("runs"));
+    let boot = servant::host::boot_id().unwrap();
+    let other = runs.replace(&boot, "00000000-0000-0000-0000-000000000000");
+    assert_ne!(runs, other);
+    std::fs::write(folder.join("runs"), other).unwrap();
+    kingdom.start_servant();
+    let heard = kingdom.wait("it runs again", |heard| heard.pids(one.instance).len() == 2).await;
+    assert!(!heard.of(one.instance).iter().any(is_exit));
+    assert_eq!(processes_of(one.instance), [heard.pids(one.instance)[1]]);
 }

@@ -2,6 +2,7 @@
 //! that names bollard. It decides nothing; [`super::shape`] says what a container is, [`super::life`] what becomes of it.
 
 mod images;
+pub mod inside;
 mod paths;
 
 use super::moment::Instant;
@@ -16,7 +17,7 @@ use bollard::query_parameters::{
 };
 use futures_util::{Stream, StreamExt};
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::timeout;
@@ -112,6 +113,11 @@ impl Engine {
     /// The engine behind this socket, which need not be there.
     pub fn new(socket: PathBuf) -> Self {
         Self { socket: Arc::new(socket), docker: Arc::default() }
+    }
+
+    /// Where it listens.
+    pub fn socket(&self) -> &Path {
+        &self.socket
     }
 
     /// Its version.

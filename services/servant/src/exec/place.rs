@@ -1,22 +1,26 @@
-//! Where a run takes place: on the host as the Servant's own user, or in the surroundings of an instance, with its
-//! environment and in the folder of its release.
+//! Where a run takes place: on the host as the Servant's own user, in the surroundings of an instance, with its
+//! environment and in the folder of its release, or in its container.
 
 use super::EXEC_VARIABLE;
-use super::words::RunOrder;
+use super::inside::{self, InsideOrder};
+use super::words::{Reach, RunOrder};
 use crate::keeper::InstanceFolder;
 use crate::release::ReleaseFolder;
 use crate::release::build::base_environment;
-use crate::spec::Spec;
+use crate::spec::{Runtime, Spec};
 use events::exec::Stdio;
 use events::view::AssignedExec;
-use events::{InstanceId, ServantName};
+use events::{InstanceId, ServantId, ServantName};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// What is known of this host.
 #[derive(Clone, Debug)]
 pub struct Places {
+    pub id: ServantId,
     pub servant: ServantName,
+    /// Where the engine of containers listens.
+    pub socket: PathBuf,
     pub instances: PathBuf,
     pub releases: PathBuf,
     /// Where programs are looked for.
@@ -29,35 +33,68 @@ impl Places {
     /// # Errors
     /// Why it cannot be: the reason is told to whoever asked.
     pub fn order(&self, assigned: &AssignedExec) -> Result<RunOrder, String> {
-        let (mut environment, directory) = match assigned.instance {
-            Some(instance) => self.of_instance(instance)?,
+        let spec = assigned.instance.map(|instance| self.spec(instance)).transpose()?;
+        if let Some(spec) = spec.as_ref().filter(|spec| spec.runtime() == Runtime::Container) {
+            return self.inside(assigned, spec.instance);
+        }
+        let (mut environment, directory) = match spec {
+            Some(spec) => self.of_instance(&spec),
             None => (base_environment(Path::new("/"), &self.path), PathBuf::from("/")),
         };
-        environment.insert("KING_SERVANT".to_owned(), self.servant.to_string());
-        environment.insert(EXEC_VARIABLE.to_owned(), assigned.exec.to_string());
-        let terminal = match &assigned.stdio {
-            Stdio::Terminal(terminal) => {
-                environment.insert("TERM".to_owned(), terminal.term.clone());
-                true
-            }
-            Stdio::Discard | Stdio::Output | Stdio::Input => false,
-        };
-        Ok(RunOrder { arguments: assigned.command.clone(), environment, directory, terminal })
+        environment.extend(self.told(assigned));
+        let (arguments, terminal) = (assigned.command.clone(), is_terminal(assigned));
+        Ok(RunOrder { arguments, environment, directory, terminal, reach: Reach::Runner })
     }
 
-    fn of_instance(&self, instance: InstanceId) -> Result<(BTreeMap<String, String>, PathBuf), String> {
+    /// What every run is told of itself.
+    fn told(&self, assigned: &AssignedExec) -> BTreeMap<String, String> {
+        let term = match &assigned.stdio {
+            Stdio::Terminal(terminal) => Some(("TERM".to_owned(), terminal.term.clone())),
+            Stdio::Discard | Stdio::Output | Stdio::Input => None,
+        };
+        let told = [
+            ("KING_SERVANT".to_owned(), self.servant.to_string()),
+            (EXEC_VARIABLE.to_owned(), assigned.exec.to_string()),
+        ];
+        told.into_iter().chain(term).collect()
+    }
+
+    /// This same program carries between the run and the engine.
+    fn inside(&self, assigned: &AssignedExec, instance: InstanceId) -> Result<RunOrder, String> {
+        let told = self.told(assigned);
+        let order = InsideOrder {
+            socket: self.socket.clone(),
+            servant: self.id,
+            instance,
+            command: assigned.command.clone(),
+            environment: told.iter().map(|(name, value)| format!("{name}={value}")).collect(),
+            terminal: is_terminal(assigned),
+        };
+        let order = serde_json::to_string(&order).map_err(|error| error.to_string())?;
+        let directory = PathBuf::from("/");
+        let mut environment = base_environment(&directory, &self.path);
+        environment.extend(told);
+        let arguments = ["/proc/self/exe".to_owned(), inside::WORD.to_owned(), order].into();
+        let terminal = is_terminal(assigned);
+        Ok(RunOrder { arguments, environment, directory, terminal, reach: Reach::Container })
+    }
+
+    fn spec(&self, instance: InstanceId) -> Result<Spec, String> {
         let folder = InstanceFolder::new(&self.instances, instance);
-        let spec: Spec = folder
-            .spec()
-            .ok_or_else(|| format!("the instance {instance} is not on this servant any more"))?;
+        folder.spec().ok_or_else(|| format!("the instance {instance} is not on this servant any more"))
+    }
+
+    fn of_instance(&self, spec: &Spec) -> (BTreeMap<String, String>, PathBuf) {
         let tree = ReleaseFolder::new(&self.releases, &spec.key).tree;
-        // A container has what it runs in its image, and nothing unpacked here.
-        if !tree.is_dir() {
-            let what = "has no folder here: commands are not run inside containers yet";
-            return Err(format!("the instance {instance} {what}; run it on the servant {}", self.servant));
-        }
         let mut environment = base_environment(&tree, &self.path);
         environment.extend(spec.environment(0));
-        Ok((environment, tree))
+        (environment, tree)
+    }
+}
+
+fn is_terminal(assigned: &AssignedExec) -> bool {
+    match &assigned.stdio {
+        Stdio::Terminal(_) => true,
+        Stdio::Discard | Stdio::Output | Stdio::Input => false,
     }
 }

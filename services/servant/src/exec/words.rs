@@ -14,6 +14,18 @@ pub struct RunOrder {
     pub directory: PathBuf,
     /// Whether its standard input is a terminal that it shall control.
     pub terminal: bool,
+    /// Where what it starts is.
+    pub reach: Reach,
+}
+
+/// Where the processes of a run are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reach {
+    /// Below the runner, which ends them.
+    Runner,
+    /// In a container, below the engine: what is left of them is found by its environment.
+    Container,
 }
 
 /// Ask all of it to end.

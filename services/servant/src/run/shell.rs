@@ -164,6 +164,12 @@ impl Shell {
                     }
                 }
                 Some(removal) = self.removals.recv(), if !self.is_ending => self.remove(removal),
+                // What has ended is kept until it is asked for.
+                Some(ended) = self.shippers.join_next() => {
+                    if let Err(error) = ended {
+                        tracing::error!(%error, "the shipping of an instance broke off");
+                    }
+                }
                 assignment = assignments.next(), if !self.is_ending => self.assigned(assignment).await?,
                 () = tokio::time::sleep_until(due.unwrap_or(self.epoch)), if due.is_some() => {
                     self.step(Input::Tick).await?;

@@ -6,7 +6,7 @@
 //! Whoever answers and whoever calls in great number is a process of its own: this program in another mode.
 
 use crate::commands::{self, Commands};
-use crate::spew;
+use crate::{count, spew};
 use anyhow::{Context as _, bail};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, StorageType};
 use async_nats::{HeaderMap, jetstream};
@@ -38,6 +38,7 @@ pub enum Limit {
     Respond { url: String },
     Call { url: String, subject: String, callers: usize },
     Spew { folder: PathBuf, rounds: usize },
+    Count { folder: PathBuf },
 }
 
 impl Limit {
@@ -55,6 +56,7 @@ impl Limit {
             [spew::MODE, folder, rounds] => {
                 Some(Self::Spew { folder: folder.into(), rounds: rounds.parse()? })
             }
+            [count::MODE, folder] => Some(Self::Count { folder: folder.into() }),
             _ => None,
         })
     }
@@ -71,6 +73,7 @@ impl Limit {
                 Ok(())
             }
             Self::Spew { folder, rounds } => spew::run(&folder, rounds),
+            Self::Count { folder } => count::run(&folder),
         }
     }
 }

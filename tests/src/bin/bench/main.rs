@@ -18,6 +18,9 @@ mod answer;
 mod crash;
 mod peers;
 mod supervise;
+mod count;
+mod kills;
+mod cycles;
 mod start;
 mod past;
 mod replay;
@@ -37,7 +40,7 @@ use row::Row;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// A benchmark: it measures and gives its rows.
-const NAMES: [&str; 18] = [
+const NAMES: [&str; 19] = [
     "command_round_trip",
     "commands_256_callers",
     "events_per_second",
@@ -46,6 +49,7 @@ const NAMES: [&str; 18] = [
     "crash_to_successor",
     "start_200_instances",
     "servant_kills",
+    "start_stop_cycles",
     "start_second_time",
     "replay",
     "memory_large",
@@ -67,7 +71,8 @@ async fn measure(name: &str) -> anyhow::Result<Vec<Row>> {
         "push_to_answer" => answer::measure().await,
         "crash_to_successor" => crash::measure().await,
         "start_200_instances" => supervise::measure().await,
-        "servant_kills" => supervise::kills().await,
+        "servant_kills" => kills::measure().await,
+        "start_stop_cycles" => cycles::measure().await,
         "start_second_time" => start::measure().await,
         "replay" => replay::measure().await,
         "memory_large" => memory::measure().await,

@@ -57,7 +57,8 @@ impl Stage {
         Ok(stage)
     }
 
-    async fn servants_live(&self, servants: u16) {
+    /// Waits until so many servants live, and no others.
+    pub async fn servants_live(&self, servants: u16) {
         wait::until("every servant lives", async || {
             let known = self.client.ask("servant.ls", json!({})).await?;
             let live = known.iter().filter(|servant| servant["lost"] == false).count();

@@ -1,5 +1,4 @@
-//! Two hundred instances on one servant: how soon all of them run, what they cost while they do nothing, and what killing
-//! the Servant does to them.
+//! Two hundred instances on one servant: how soon all of them run, and what they cost while they do nothing.
 //!
 //! The start is measured end to end: from `kingctl app scale` to the moment at which the last holder has recorded that its
 //! child runs its program. Beside it stands a bare fork and exec of as many pairs of processes, in the same run, and what
@@ -15,7 +14,6 @@ use kingdom_tests::apps::IDLE_APP;
 use kingdom_tests::command::run;
 use kingdom_tests::{strays, wait};
 use rustix::time::{ClockId, clock_gettime};
-use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -87,7 +85,7 @@ fn wall_ms() -> u64 {
 }
 
 /// The folders of instances of the first servant.
-fn folders(data: &Path) -> Vec<PathBuf> {
+pub fn folders(data: &Path) -> Vec<PathBuf> {
     let inside =
         |path: PathBuf| std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
     inside(data.to_owned())
@@ -149,7 +147,7 @@ async fn cost(data: &Path) -> anyhow::Result<Vec<Row>> {
 }
 
 /// The processes of a kingdom that have this name.
-fn of(data: &Path, name: &str) -> Vec<u32> {
+pub fn of(data: &Path, name: &str) -> Vec<u32> {
     let has_name = |pid: &u32| {
         std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim_end() == name)
     };
@@ -157,7 +155,7 @@ fn of(data: &Path, name: &str) -> Vec<u32> {
 }
 
 /// The memory that is a process's own, with its share of what it shares, in MB (10^6 bytes).
-fn pss_mb(pid: u32) -> f64 {
+pub fn pss_mb(pid: u32) -> f64 {
     let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
     let kib = text
         .lines()
@@ -175,52 +173,4 @@ fn cpu_seconds(pids: &[u32]) -> f64 {
         text.split_ascii_whitespace().next()?.parse::<f64>().ok()
     });
     nanos.sum::<f64>() / 1e9
-}
-
-/// Kills of the Servant in a short run, and in a long one (`KING_LONG=1`).
-const KILLS: usize = 10;
-const KILLS_LONG: usize = 100;
-const ADOPTED_MS: f64 = 1000.0;
-
-/// Kills the Servant again and again while its instances write numbered lines, some of them start and some stop.
-///
-/// # Errors
-/// When an instance dies or runs twice.
-pub async fn kills() -> anyhow::Result<Vec<Row>> {
-    let stage = Stage::start("servant_kills", 1).await?;
-    stage.repository("idle", IDLE_APP).await.publish("v1.0.0").await;
-    let count = INSTANCES.to_string();
-    run(stage.kingctl(&["app", "deploy", "idle@1.0.0", "--count", &count, "--wait"])?).await.success();
-    stage.is_quiet().await;
-    let before = strays::runs(stage.data());
-    ensure!(before.len() == INSTANCES && before.values().all(|pids| pids.len() == 1), "each runs once");
-    let mut took = Vec::new();
-    for _ in 0..if peers::is_long() { KILLS_LONG } else { KILLS } {
-        took.push(kill_servant(&stage).await?);
-        ensure!(strays::runs(stage.data()) == before, "an instance died or runs twice");
-    }
-    let events = stage.client.query("instance.ls", json!({ "app": "idle" })).await;
-    ensure!(events.len() == INSTANCES, "{} instances are known", events.len());
-    stage.stop().await;
-    let samples = Samples::millis(&took);
-    let row = Row::of("servant_kills_adopted", &samples, "ms", Target::AtMost(ADOPTED_MS));
-    Ok(vec![Row { value: samples.max(), ..row }.beside("nothing", None)])
-}
-
-/// From the start of the Servant's successor, by `kingctl up`, until it has spoken to every holder.
-async fn kill_servant(stage: &Stage) -> anyhow::Result<Duration> {
-    let old = *of(stage.data(), "servant").first().context("a servant runs")?;
-    strays::kill9(old);
-    let fresh = wait::within(PATIENCE, "another servant", async || {
-        let found = of(stage.data(), "servant").into_iter().find(|pid| *pid != old);
-        found.ok_or_else(|| "none yet".to_owned())
-    })
-    .await;
-    let began = Instant::now();
-    wait::within(PATIENCE, "all are adopted", async || {
-        let sockets = std::fs::read_dir(format!("/proc/{fresh}/fd")).map_or(0, Iterator::count);
-        wait::holds(sockets > INSTANCES, || format!("{sockets} descriptors"))
-    })
-    .await;
-    Ok(began.elapsed())
 }
