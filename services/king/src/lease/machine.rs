@@ -145,7 +145,8 @@ enum Hold {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Claim {
     Held,
-    Lost,
+    /// To a King that claims this epoch.
+    Lost(u64),
 }
 
 /// What comes after the reign.
@@ -261,7 +262,7 @@ impl Machine {
 
     fn has_to_ask(&self) -> bool {
         match self.role {
-            Role::Electing(_, Claim::Lost) | Role::Ended => false,
+            Role::Electing(_, Claim::Lost(_)) | Role::Ended => false,
             Role::Following(_)
             | Role::Taking { .. }
             | Role::Electing(_, Claim::Held)

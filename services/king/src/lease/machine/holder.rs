@@ -54,7 +54,10 @@ impl Machine {
     fn bereft(&mut self, found: Option<Stored>, now: u64) -> Vec<Action> {
         match self.role {
             // The election may be in the log already: its end is awaited.
-            Role::Electing(hold, _) => self.keep(Role::Electing(hold, Claim::Lost)),
+            Role::Electing(hold, _) => {
+                let claimed = found.map_or(self.epoch, |stored| stored.lease.epoch);
+                self.keep(Role::Electing(hold, Claim::Lost(claimed)))
+            }
             Role::Reigning(_) | Role::Draining(_, Will { then: Then::Follow, .. }) => {
                 self.met_writer = true;
                 self.follow(found, now);
@@ -68,15 +71,12 @@ impl Machine {
 
     pub(super) fn elected(&mut self, epoch: u64, now: u64) -> Vec<Action> {
         match self.role {
-            Role::Electing(hold, Claim::Held) => {
-                self.epoch = epoch;
-                self.met_writer = true;
-                self.role = Role::Reigning(hold);
-                // The key shows the epoch of the log from now on.
-                self.ask_at = now;
-                vec![Action::Reign]
+            Role::Electing(hold, Claim::Held) => self.reign(hold, epoch, now),
+            // Whoever has the key was elected before: its reign is over, though it may not know. Nobody else ends that.
+            Role::Electing(hold, Claim::Lost(claimed)) if epoch > claimed => {
+                self.reign(Hold::Unsure(hold.revision()), epoch, now)
             }
-            Role::Electing(hold, Claim::Lost) => self.give_up(hold, epoch, now),
+            Role::Electing(hold, Claim::Lost(_)) => self.give_up(hold, epoch, now),
             Role::Following(_)
             | Role::Taking { .. }
             | Role::Reigning(_)
@@ -86,6 +86,15 @@ impl Machine {
         }
     }
 
+    fn reign(&mut self, hold: Hold, epoch: u64, now: u64) -> Vec<Action> {
+        self.epoch = epoch;
+        self.met_writer = true;
+        self.role = Role::Reigning(hold);
+        // The key shows the epoch of the log from now on.
+        self.ask_at = now;
+        vec![Action::Reign]
+    }
+
     pub(super) fn unelected(&mut self, epoch: u64, now: u64) -> Vec<Action> {
         match self.role {
             // Whoever holds the key tries until it is taken.
@@ -93,7 +102,7 @@ impl Machine {
                 self.epoch = self.epoch.max(epoch);
                 self.begin_election(hold)
             }
-            Role::Electing(hold, Claim::Lost) => self.give_up(hold, epoch, now),
+            Role::Electing(hold, Claim::Lost(_)) => self.give_up(hold, epoch, now),
             Role::Following(_)
             | Role::Taking { .. }
             | Role::Reigning(_)

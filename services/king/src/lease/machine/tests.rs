@@ -332,6 +332,22 @@ fn an_election_whose_lease_is_lost_is_given_up() {
 }
 
 #[test]
+fn an_election_after_that_of_the_key_is_kept() {
+    let settings = Settings { me: king(1), forerunner: None, lease_ms: LEASE, seed: 1 };
+    let mut machine = Machine::new(settings, 4, 0);
+    machine.observe(Observation::Time, 0);
+    machine.observe(Observation::Read(None), 0);
+    machine.observe(Observation::Written { revision: 1 }, 0);
+    machine.observe(Observation::Time, 100);
+    machine.observe(Observation::Overtaken, 101);
+    let other = Stored { revision: 2, lease: Lease { holder: Some(king(2)), epoch: 5 } };
+    assert_eq!(machine.observe(Observation::Read(Some(other)), 102), []);
+    assert_eq!(machine.observe(Observation::Elected { epoch: 6 }, 103), [Action::Reign, Action::Read]);
+    let own = Action::Write { lease: Lease { holder: Some(king(1)), epoch: 6 }, revision: 2 };
+    assert_eq!(machine.observe(Observation::Read(Some(other)), 104), [own], "the other one hears of it so");
+}
+
+#[test]
 fn a_write_without_an_answer_is_looked_for() {
     let settings = Settings { me: king(1), forerunner: None, lease_ms: LEASE, seed: 1 };
     let mut machine = Machine::new(settings, 0, 0);
