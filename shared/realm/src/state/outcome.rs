@@ -4,10 +4,11 @@ use super::chunked::Chunked;
 use super::marks::Marks;
 use events::limits::{OUTCOME_AGE_MS, OUTCOMES, OUTCOMES_ALWAYS_KEPT};
 use events::{CommandId, CommandKind, EventNumber, Outcome, Refusal, Timestamp};
-use serde::de::Error as _;
+use serde::de::{Error as _, MapAccess, Visitor};
 use serde::ser::{SerializeMap, SerializeStruct};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
 
 /// The outcomes, bounded by age and by number. Age is measured by the log's own time, so every King forgets the same.
 #[derive(Clone, Debug, Default)]
@@ -138,17 +139,54 @@ impl Serialize for ByEvent<'_> {
 #[derive(Deserialize)]
 #[serde(rename = "Outcomes")]
 struct Shape {
-    by_id: BTreeMap<CommandId, StoredOutcome>,
-    by_event: BTreeMap<EventNumber, CommandId>,
+    by_id: Pairs<CommandId, StoredOutcome>,
+    by_event: Pairs<EventNumber, CommandId>,
+}
+
+/// The entries of a map in the order in which they come. There are many: to sort them into a map takes longer than all
+/// else.
+struct Pairs<K, V>(Vec<(K, V)>);
+
+impl<'de, K: Deserialize<'de>, V: Deserialize<'de>> Deserialize<'de> for Pairs<K, V> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(PairsVisitor(PhantomData)).map(Self)
+    }
+}
+
+struct PairsVisitor<K, V>(PhantomData<(K, V)>);
+
+impl<'de, K: Deserialize<'de>, V: Deserialize<'de>> Visitor<'de> for PairsVisitor<K, V> {
+    type Value = Vec<(K, V)>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a map")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        // A size that is claimed is believed only so far.
+        let mut pairs = Vec::with_capacity(map.size_hint().unwrap_or(0).min(OUTCOMES));
+        while let Some(pair) = map.next_entry()? {
+            pairs.push(pair);
+        }
+        Ok(pairs)
+    }
 }
 
 impl<'de> Deserialize<'de> for Outcomes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Shape { mut by_id, by_event } = Shape::deserialize(deserializer)?;
+        let Shape { by_id, by_event } = Shape::deserialize(deserializer)?;
+        if !by_id.0.is_sorted_by(|(one, _), (next, _)| one < next) {
+            return Err(D::Error::custom("the outcomes are not in the order of their ids"));
+        }
+        if !by_event.0.is_sorted_by(|(one, _), (next, _)| one < next) {
+            return Err(D::Error::custom("the outcomes are not in the order of their events"));
+        }
+        let (ids, mut stored): (Vec<CommandId>, Vec<Option<StoredOutcome>>) =
+            by_id.0.into_iter().map(|(id, stored)| (id, Some(stored))).unzip();
         let mut outcomes = Self::default();
-        for (event, id) in by_event {
-            let (id, stored) =
-                by_id.remove_entry(&id).ok_or_else(|| D::Error::custom("an event has no outcome"))?;
+        for (event, id) in by_event.0 {
+            let found = ids.binary_search(&id).ok().and_then(|place| stored[place].take());
+            let stored = found.ok_or_else(|| D::Error::custom("an event has no outcome"))?;
             outcomes.push(Kept::new(id, event, stored));
         }
         Ok(outcomes)
@@ -159,6 +197,7 @@ impl<'de> Deserialize<'de> for Outcomes {
 mod tests {
     use super::*;
     use events::RefusalCode;
+    use std::collections::BTreeMap;
 
     fn outcomes() -> Outcomes {
         let refusal = Refusal {
