@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::Instant;
 
-const REQUEST: Duration = Duration::from_secs(3);
+/// How long a request waits for its answer.
+pub const REQUEST: Duration = Duration::from_secs(3);
 const CONNECTION: Duration = Duration::from_secs(1);
 const PING: Duration = Duration::from_secs(1);
 const GATHER: Duration = Duration::from_millis(200);
