@@ -7,6 +7,7 @@ mod measured;
 mod perform;
 mod preparing;
 mod shell;
+mod starts;
 
 use crate::app_events::place::Place;
 use crate::app_events::{Hub, relay};

@@ -140,7 +140,7 @@ impl Shell {
             confinement,
         };
         self.keeper.start(&folder, order).map_err(passing)?;
-        self.starting.insert((spec.instance, slot));
+        self.starts.ordered(spec.instance, slot);
         Ok(())
     }
 

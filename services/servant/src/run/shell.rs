@@ -1,6 +1,7 @@
 //! The loop of the servant: one task that owns all state.
 
 use super::preparing::{Prepared, Preparing};
+use super::starts::{self, Starts};
 use super::{AtEnd, Servant};
 use crate::app_events::Hub;
 use crate::container::{self, Containers};
@@ -39,8 +40,6 @@ const TOGETHER: usize = 256;
 /// While many are started, what is said of those that run is collected for so long: to report each batch costs the
 /// processor time that the others need to start.
 const GATHER: Duration = Duration::from_millis(25);
-/// So many starts under way are many.
-const MANY_STARTS: usize = 8;
 /// How long the last reports and lines may take at the end.
 const DRAIN: Duration = Duration::from_secs(2);
 
@@ -75,8 +74,7 @@ pub struct Shell {
     pub(super) shippers: JoinSet<()>,
     /// Instances whose holders were told to leave.
     pub(super) leaving: BTreeSet<InstanceId>,
-    /// Starts that were ordered and of which nothing was heard yet.
-    pub(super) starting: BTreeSet<(InstanceId, Slot)>,
+    pub(super) starts: Starts,
     /// What is in use, for whoever looks after the disk, and what that wants removed.
     used: watch::Sender<BTreeSet<ReleaseKey>>,
     removals: mpsc::Receiver<Removal>,
@@ -133,7 +131,7 @@ impl Shell {
             shipping: HashMap::new(),
             shippers: JoinSet::new(),
             leaving: BTreeSet::new(),
-            starting: BTreeSet::new(),
+            starts: Starts::default(),
             used,
             removals,
             is_ending: false,
@@ -269,20 +267,20 @@ impl Shell {
         let (mut inputs, mut next, mut count) = (VecDeque::new(), Some(first), 0);
         let until = Instant::now() + GATHER;
         while let Some(heard) = next {
-            let what = What::of(&heard);
+            let is_start = starts::is_of(&heard);
             self.hear(heard, &mut inputs).await?;
             count += 1;
-            next = if count < TOGETHER { self.more(what, until).await } else { None };
+            next = if count < TOGETHER { self.more(is_start, until).await } else { None };
         }
         self.steps(inputs).await
     }
 
     /// What else holders have said. After a start among many the next ones are waited for; whatever else happened is acted
     /// on at once.
-    async fn more(&mut self, last: What, until: Instant) -> Option<Heard> {
+    async fn more(&mut self, is_start: bool, until: Instant) -> Option<Heard> {
         match self.heard.try_recv() {
             Ok(heard) => Some(heard),
-            Err(_) if last == What::Start && self.starting.len() >= MANY_STARTS => {
+            Err(_) if is_start && self.starts.are_many() => {
                 tokio::time::timeout_at(until, self.heard.recv()).await.unwrap_or_default()
             }
             Err(_) => None,
@@ -303,7 +301,7 @@ impl Shell {
             HeardWhat::Left => self.gone(instance).await,
             HeardWhat::Lost(exits) => {
                 tracing::error!(%instance, "its holder was killed");
-                self.starting.retain(|(starting, _)| *starting != instance);
+                self.starts.forget(instance);
                 self.keeper.forget(instance);
                 if self.leaving.contains(&instance) {
                     return self.gone(instance).await;
@@ -337,12 +335,12 @@ impl Shell {
             }
             Said::Started(run) => {
                 tracing::info!(%instance, pid = run.pid, "started");
-                self.starting.remove(&(instance, run.slot));
+                self.starts.heard(instance, run.slot);
                 Some(Input::Started { instance, slot: run.slot, pid: run.pid })
             }
             Said::StartFailed(StartFailure { slot, reason, passing, port }) => {
                 tracing::warn!(%instance, reason, "could not be started");
-                self.starting.remove(&(instance, slot));
+                self.starts.heard(instance, slot);
                 let trouble = match port {
                     Some(port) => StartTrouble::PortTaken(port),
                     None if passing => StartTrouble::Passing(reason),
@@ -384,7 +382,7 @@ impl Shell {
         self.insist(instance, &state);
         // That there are new lines may have been said to nobody.
         self.wake_shipping(instance);
-        self.starting.retain(|(starting, _)| *starting != instance);
+        self.starts.forget(instance);
         for slot in self.reconciler.slots(instance) {
             self.slot_again(instance, slot, state.slot(slot)).await?;
         }
@@ -437,7 +435,7 @@ impl Shell {
         self.keeper.forget(instance);
         self.containers.forget(instance);
         self.leaving.remove(&instance);
-        self.starting.retain(|(starting, _)| *starting != instance);
+        self.starts.forget(instance);
         self.host.cgroups.remove(instance);
         self.step(Input::Gone(instance)).await?;
         if !self.is_ending && !self.reconciler.knows(instance) {
@@ -515,26 +513,6 @@ impl Shell {
 
     fn now(&self) -> Moment {
         u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(Moment::MAX)
-    }
-}
-
-/// What was heard, as far as it matters to what is heard next.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum What {
-    /// A holder begins, or its process does.
-    Start,
-    Other,
-}
-
-impl What {
-    fn of(heard: &Heard) -> Self {
-        match &heard.what {
-            HeardWhat::Said(Said::State(_) | Said::Started(_)) => Self::Start,
-            HeardWhat::Said(Said::StartFailed(_) | Said::Exited(_) | Said::Spooled | Said::Left) => {
-                Self::Other
-            }
-            HeardWhat::Again(_) | HeardWhat::Left | HeardWhat::Lost(_) => Self::Other,
-        }
     }
 }
 
