@@ -210,6 +210,12 @@ async fn a_restart_of_the_engine_is_told_truly_and_its_containers_run_again_once
     .await;
     let before = lines(&kingdom).await.len();
     reached(&kingdom, before + 200).await;
+    each_is_gapless(&kingdom).await;
+    assert_eq!(engine.containers("label=king.instance").await.len(), 2, "nothing of before is left");
+}
+
+/// Checks the lines of each counter by itself.
+async fn each_is_gapless(kingdom: &Kingdom) {
     for instance in kingdom.instances("counter").await {
         let id = instance["instance"].as_str().expect("an id").to_owned();
         let printed = kingdom.kingctl(&["logs", &id, "-n", "1000000", "-o", "json"]).await.success();
@@ -219,7 +225,6 @@ async fn a_restart_of_the_engine_is_told_truly_and_its_containers_run_again_once
         });
         is_gapless(&own.collect::<Vec<_>>());
     }
-    assert_eq!(engine.containers("label=king.instance").await.len(), 2, "nothing of before is left");
 }
 
 /// Kills the engine below two counters: each is adopted or restarted once, never doubled, and all lines are there.
@@ -248,15 +253,7 @@ async fn is_killed(mut engine: Engine) {
         wait::holds(containers.len() == 2, || format!("{containers:?}"))
     })
     .await;
-    for instance in kingdom.instances("counter").await {
-        let id = instance["instance"].as_str().expect("an id").to_owned();
-        let printed = kingdom.kingctl(&["logs", &id, "-n", "1000000", "-o", "json"]).await.success();
-        let own = printed.lines().map(|line| {
-            let line: Value = serde_json::from_str(line).expect("JSON");
-            line["text"].as_str().expect("text").to_owned()
-        });
-        is_gapless(&own.collect::<Vec<_>>());
-    }
+    each_is_gapless(&kingdom).await;
 }
 
 async fn ends_and_starts(kingdom: &Kingdom) -> (usize, usize) {

@@ -213,10 +213,7 @@ async fn a_holder_that_hangs_keeps_nobody_waiting() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_holder_that_the_servant_knows_nothing_of_is_taken_over() {
     let mut kingdom = Kingdom::with_servant(&[]).await;
-    let release = kingdom.release(1, &[("x", "x")], script("exec sleep 1000")).await;
-    let one = instance(&release);
-    kingdom.assign(&[&release], &[&one]).await;
-    let heard = kingdom.wait("it is ready", |heard| heard.is_ready(one.instance)).await;
+    let (one, heard) = sleeper(&mut kingdom).await;
     let pid = heard.pids(one.instance)[0];
     kingdom.kill_servant();
     std::fs::remove_dir_all(kingdom.folder().join("table")).unwrap();
@@ -246,6 +243,15 @@ async fn what_runs_on_old_ports_is_found_to_be_outdated() {
     kingdom.start_servant();
     let heard = kingdom.wait("it is started anew", |heard| heard.pids(one.instance).len() == 2).await;
     assert!(!heard.of(one.instance).iter().any(|news| matches!(news, InstanceNews::Exited(_))));
+}
+
+/// An instance that sleeps and is ready, and what was heard by then.
+async fn sleeper(kingdom: &mut Kingdom) -> (events::view::AssignedInstance, Heard) {
+    let release = kingdom.release(1, &[("x", "x")], script("exec sleep 1000")).await;
+    let one = instance(&release);
+    kingdom.assign(&[&release], &[&one]).await;
+    let heard = kingdom.wait("it is ready", |heard| heard.is_ready(one.instance)).await;
+    (one, heard)
 }
 
 fn holder_of(kingdom: &Kingdom, instance: events::InstanceId) -> u32 {
@@ -461,10 +467,7 @@ async fn whenever_the_servant_is_killed_nothing_runs_twice_and_all_converges() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_whose_folder_was_deleted_does_not_stay_for_ever() {
     let mut kingdom = Kingdom::with_servant(&[]).await;
-    let release = kingdom.release(1, &[("x", "x")], script("exec sleep 1000")).await;
-    let one = instance(&release);
-    kingdom.assign(&[&release], &[&one]).await;
-    kingdom.wait("it is ready", |heard| heard.is_ready(one.instance)).await;
+    let (one, _) = sleeper(&mut kingdom).await;
     let holder = holder_of(&kingdom, one.instance);
     kingdom.kill_servant();
     std::fs::remove_dir_all(kingdom.folder()).unwrap();
@@ -527,10 +530,7 @@ async fn killed(kingdom: &mut Kingdom, instance: events::InstanceId) -> std::pat
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stranger_with_a_number_of_before_is_neither_adopted_nor_killed() {
     let mut kingdom = Kingdom::with_servant(&[]).await;
-    let release = kingdom.release(1, &[("x", "x")], script("exec sleep 1000")).await;
-    let one = instance(&release);
-    kingdom.assign(&[&release], &[&one]).await;
-    let heard = kingdom.wait("it is ready", |heard| heard.is_ready(one.instance)).await;
+    let (one, heard) = sleeper(&mut kingdom).await;
     let pid = heard.pids(one.instance)[0];
     let folder = killed(&mut kingdom, one.instance).await;
     // As if the number had been given to somebody else meanwhile.
@@ -550,10 +550,7 @@ async fn a_stranger_with_a_number_of_before_is_neither_adopted_nor_killed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_restart_of_the_host_nothing_is_adopted_and_all_starts_once() {
     let mut kingdom = Kingdom::with_servant(&[]).await;
-    let release = kingdom.release(1, &[("x", "x")], script("exec sleep 1000")).await;
-    let one = instance(&release);
-    kingdom.assign(&[&release], &[&one]).await;
-    kingdom.wait("it is ready", |heard| heard.is_ready(one.instance)).await;
+    let (one, _) = sleeper(&mut kingdom).await;
     let folder = killed(&mut kingdom, one.instance).await;
     let runs = read(&folder.join("runs"));
     let boot = servant::host::boot_id().unwrap();

@@ -239,13 +239,21 @@ fn a_transfer_changes_the_writer_at_once() {
     assert_eq!(world.kings[first].machine.role(), KingRole::Backup);
 }
 
-#[test]
-fn a_renewal_under_way_is_not_taken_for_the_gift() {
+/// King 1 behind epoch 4, which has the key at revision 1 and appends its election.
+fn electing() -> Machine {
     let settings = Settings { me: king(1), forerunner: None, lease_ms: LEASE, seed: 1 };
     let mut machine = Machine::new(settings, 4, 0);
-    machine.observe(Observation::Time, 0);
-    machine.observe(Observation::Read(None), 0);
-    machine.observe(Observation::Written { revision: 1 }, 0);
+    assert_eq!(machine.observe(Observation::Time, 0), [Action::Read]);
+    let lease = Lease { holder: Some(king(1)), epoch: 5 };
+    assert_eq!(machine.observe(Observation::Read(None), 0), [Action::Write { lease, revision: 0 }]);
+    assert_eq!(machine.observe(Observation::Written { revision: 1 }, 0), [Action::Elect]);
+    assert_eq!(machine.role(), KingRole::Electing);
+    machine
+}
+
+#[test]
+fn a_renewal_under_way_is_not_taken_for_the_gift() {
+    let mut machine = electing();
     let own = Lease { holder: Some(king(1)), epoch: 5 };
     let renewal = |revision| Action::Write { lease: own, revision };
     assert_eq!(machine.observe(Observation::Elected { epoch: 5 }, 0), [Action::Reign, renewal(1)]);
@@ -313,14 +321,8 @@ fn a_fence_that_fails_ends_the_reign() {
 
 #[test]
 fn an_election_whose_lease_is_lost_is_given_up() {
-    let settings = Settings { me: king(1), forerunner: None, lease_ms: LEASE, seed: 1 };
-    let mut machine = Machine::new(settings, 4, 0);
-    assert_eq!(machine.observe(Observation::Time, 0), [Action::Read]);
+    let mut machine = electing();
     let lease = Lease { holder: Some(king(1)), epoch: 5 };
-    let write = Action::Write { lease, revision: 0 };
-    assert_eq!(machine.observe(Observation::Read(None), 0), [write]);
-    assert_eq!(machine.observe(Observation::Written { revision: 1 }, 0), [Action::Elect]);
-    assert_eq!(machine.role(), KingRole::Electing);
     let renewal = Action::Write { lease, revision: 1 };
     assert_eq!(machine.observe(Observation::Time, 100), [renewal]);
     assert_eq!(machine.observe(Observation::Overtaken, 101), [Action::Read]);
@@ -333,11 +335,7 @@ fn an_election_whose_lease_is_lost_is_given_up() {
 
 #[test]
 fn an_election_after_that_of_the_key_is_kept() {
-    let settings = Settings { me: king(1), forerunner: None, lease_ms: LEASE, seed: 1 };
-    let mut machine = Machine::new(settings, 4, 0);
-    machine.observe(Observation::Time, 0);
-    machine.observe(Observation::Read(None), 0);
-    machine.observe(Observation::Written { revision: 1 }, 0);
+    let mut machine = electing();
     machine.observe(Observation::Time, 100);
     machine.observe(Observation::Overtaken, 101);
     let other = Stored { revision: 2, lease: Lease { holder: Some(king(2)), epoch: 5 } };
