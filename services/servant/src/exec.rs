@@ -1,8 +1,9 @@
 //! Arbitrary commands: runs that the King has recorded and this servant's view names, each once. They are no instances:
 //! they end with the Servant, and nothing starts them again.
 //!
-//! Read [`run`] (one run from start to end), [`child`] and [`runner`] (the processes), [`inside`] (in containers), [`watcher`] (the link to whoever
-//! watches), [`records`] (what outlives the Servant). Nothing runs that the view does not name, and nothing twice.
+//! Read [`run`] (one run from start to end), [`child`] and [`runner`] (the processes), [`inside`] (in containers),
+//! [`watcher`] (the link to whoever watches), [`records`] (what outlives the Servant). Nothing runs that the view does not
+//! name, and nothing twice.
 
 pub mod words;
 pub mod runner;
