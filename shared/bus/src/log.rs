@@ -245,6 +245,16 @@ impl Log {
         Ok(stored.map(|stored| stored.payload))
     }
 
+    /// Whether a commit stands behind commit `last`: if that was a writer's own, and nothing of it is in flight, another
+    /// King has been elected. Asks once.
+    ///
+    /// # Errors
+    /// When the log does not answer.
+    pub async fn goes_on_after(&self, last: u64) -> Result<bool, LogError> {
+        let next = stream::read(&self.bus, LOG_STREAM, last + 1).await.map_err(at("read"))?;
+        Ok(next.is_some())
+    }
+
     /// The sequence of the last commit; 0 in an empty log.
     ///
     /// # Errors

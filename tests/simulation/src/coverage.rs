@@ -26,6 +26,7 @@ sights! {
     ResolvedAsOwn = "an append that was not acknowledged was found to be stored",
     AppendedAgain = "an append that was not acknowledged was not there and was made again",
     StaleRefused = "an append of a King that had lost its place was refused",
+    SeenOvertaken = "a King with nothing to append saw that another had been elected",
     TwoInFlight = "two commits were in flight at once",
     DeposedInFlight = "a King was deposed with two commits in flight",
     TwoReigned = "two Kings took themselves for the writer at the same time",

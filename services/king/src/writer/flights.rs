@@ -17,6 +17,8 @@ pub(super) struct Flights {
     first: FuturesOrdered<BoxFuture<'static, Flight>>,
     /// The oldest of them, when its attempt has come to something: what it is worth is found out before any other's.
     settling: Option<BoxFuture<'static, Landing>>,
+    /// A look at the place behind the last commit, while nothing is in flight.
+    look: Option<BoxFuture<'static, Option<AppendError>>>,
 }
 
 /// A commit and what its first attempt came to.
@@ -35,11 +37,12 @@ pub(super) struct Landing {
 
 impl Flights {
     pub fn new(log: Log) -> Self {
-        Self { log, first: FuturesOrdered::new(), settling: None }
+        Self { log, first: FuturesOrdered::new(), settling: None, look: None }
     }
 
     /// Sends a commit on its way. It is polled once here, so that it is out before anything else is done.
     pub async fn send(&mut self, append: Append) {
+        self.look = None;
         let log = self.log.clone();
         let mut flight: BoxFuture<'static, Flight> = Box::pin(async move {
             let began = Instant::now();
@@ -63,17 +66,50 @@ impl Flights {
         }));
     }
 
-    /// How the oldest commit came out; never, when there is none. Nothing is lost when it is dropped half-way.
-    pub async fn next(&mut self) -> Landing {
+    /// Looks whether another King has written behind commit `last`, the newest, with nothing in flight: one that has
+    /// nothing to append would not notice that it was deposed, and answer from a state that is behind.
+    pub fn look_behind(&mut self, last: u64) {
+        let log = self.log.clone();
+        self.look.get_or_insert_with(|| Box::pin(async move { rival_behind(&log, last).await }));
+    }
+
+    /// How the oldest commit came out, or that another King has written; never, when nothing is under way. Nothing is
+    /// lost when it is dropped half-way.
+    ///
+    /// # Errors
+    /// [`AppendError::Deposed`], seen by a look.
+    pub async fn next(&mut self) -> Result<Landing, AppendError> {
         let landing = match &mut self.settling {
             Some(settling) => settling.await,
             None => {
-                let Some(flight) = self.first.next().await else { return std::future::pending().await };
+                let Some(flight) = self.first.next().await else { return Err(self.deposed().await) };
                 self.settling.insert(settle(self.log.clone(), flight)).await
             }
         };
         self.settling = None;
-        landing
+        Ok(landing)
+    }
+
+    /// Waits until a look shows another King.
+    async fn deposed(&mut self) -> AppendError {
+        if let Some(look) = &mut self.look {
+            let rival = look.await;
+            self.look = None;
+            if let Some(deposed) = rival {
+                return deposed;
+            }
+        }
+        std::future::pending().await
+    }
+}
+
+async fn rival_behind(log: &Log, last: u64) -> Option<AppendError> {
+    match log.goes_on_after(last).await {
+        Ok(goes_on) => goes_on.then_some(AppendError::Deposed { sequence: last + 1 }),
+        Err(error) => {
+            tracing::debug!(%error, "whether another King has written cannot be seen now");
+            None
+        }
     }
 }
 

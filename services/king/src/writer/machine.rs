@@ -164,6 +164,11 @@ impl<T> Machine<T> {
         self.flights.is_empty() && self.collecting.is_empty()
     }
 
+    /// The sequence of the last commit that is stored.
+    pub fn last_commit(&self) -> u64 {
+        self.sequence
+    }
+
     /// The speculative state: for deciding only.
     pub fn state(&self) -> &State {
         &self.state

@@ -148,7 +148,7 @@ impl Writer {
             let open = hears && self.machine.has_room() && self.half_done.is_none();
             tokio::select! {
                 biased;
-                landing = self.flights.next() => self.landed(landing).await?,
+                landing = self.flights.next() => self.landed(landing?).await?,
                 heard = self.sources.heard(), if open => match heard {
                     Some(arrival) => self.arrived(arrival).await,
                     None => hears = false,
@@ -166,7 +166,7 @@ impl Writer {
         let open = self.machine.has_room() && self.half_done.is_none();
         tokio::select! {
             biased;
-            landing = self.flights.next() => self.landed(landing).await,
+            landing = self.flights.next() => self.landed(landing?).await,
             arrival = self.sources.next(), if open => {
                 self.arrived(arrival?).await;
                 Ok(())
@@ -309,8 +309,12 @@ impl Writer {
         self.half_done = Some(work);
     }
 
-    /// Continues what was left over; at once again while there is much of it.
+    /// Continues what was left over; at once again while there is much of it. With nothing to append it looks whether
+    /// another King has appended.
     fn tick(&mut self) {
+        if self.machine.is_idle() {
+            self.flights.look_behind(self.machine.last_commit());
+        }
         if self.machine.state().unsettled.is_empty() {
             return;
         }

@@ -306,7 +306,7 @@ impl Life {
                 net.wake(self.node, TICK, Timer::Tick);
                 journal.flush();
                 if let Role::Writing(writer) = &mut self.role {
-                    writer.tick();
+                    writer.tick(net);
                 }
             }
             Timer::Lease => {
@@ -472,6 +472,10 @@ impl Life {
     fn written(&mut self, net: &mut Net, journal: &mut Journal, call: u64, result: Result<Reply, Failure>) {
         let Role::Writing(writer) = &mut self.role else { return };
         writer.inbox.done(net, call, &result);
+        if writer.is_overtaken(call, &result) {
+            net.saw(Sight::SeenOvertaken);
+            return self.step_down(net);
+        }
         let is_superseded = writer.views.done(net, &self.fold.state, call, &result);
         writer.publisher.done(net, call, &result);
         let outcome = writer.landed(net, call, &result);

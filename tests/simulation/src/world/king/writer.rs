@@ -1,8 +1,8 @@
 //! The writer: the real commit loop with its flights, fed by commands, reports and the inbox.
 
 use super::super::net::Net;
-use super::super::packet::{Asker, Failure, Node, Reply};
-use super::super::tail::Tail;
+use super::super::packet::{Ask, Asker, Failure, Node, Reply};
+use super::super::tail::{REQUEST, Tail};
 use super::Clock;
 use super::appender::{Appender, Outcome};
 use super::publisher::Publisher;
@@ -12,7 +12,7 @@ use crate::jetstream::{Entry, Message, Replicas};
 use bus::log::Append;
 use bus::tail::Holes;
 use events::answer::ReportAnswer;
-use events::subject::{COMMANDS, INBOX_STREAM, REPORTS};
+use events::subject::{COMMANDS, INBOX_STREAM, LOG_STREAM, REPORTS};
 use events::{Answer, CommandId, Event, ReportId, Verdict, wire};
 use king::election::Fold;
 use king::writer::work::{self, ReportWork};
@@ -48,6 +48,8 @@ pub struct Writer {
     pub views: Views,
     pub publisher: Publisher,
     last: u64,
+    /// A look at the place behind the last commit, while nothing is in flight.
+    look: Option<u64>,
 }
 
 impl Writer {
@@ -73,6 +75,7 @@ impl Writer {
             views: Views::new(node, &fold.state),
             publisher: Publisher::new(net, node),
             last: fold.state.last,
+            look: None,
         }
     }
 
@@ -102,8 +105,17 @@ impl Writer {
         self.arrivals.push_back(Arrival::Queued(entry));
     }
 
-    pub fn tick(&mut self) {
+    pub fn tick(&mut self, net: &mut Net) {
+        if self.machine.is_idle() {
+            let ask = Ask::Read { stream: LOG_STREAM, sequence: self.machine.last_commit() + 1 };
+            self.look = Some(net.ask(self.node, ask, REQUEST));
+        }
         self.arrivals.push_back(Arrival::Tick);
+    }
+
+    /// Whether it was a look that shows another King, with nothing of this one's on its way.
+    pub fn is_overtaken(&mut self, call: u64, result: &Result<Reply, Failure>) -> bool {
+        self.look.take_if(|look| *look == call).is_some() && matches!(result, Ok(Reply::Found(Some(_))))
     }
 
     /// Takes what waits as far as there is room, and sends what is due.
@@ -202,6 +214,7 @@ impl Writer {
 
     fn launch(&mut self, net: &mut Net) {
         while let Some(append) = self.machine.flush() {
+            self.look = None;
             let mut appender = Appender::new(self.node, append);
             appender.attempt(net);
             if self.flights.is_empty() {
