@@ -29,6 +29,7 @@ fn main() -> ExitCode {
 async fn run(args: &Args) -> anyhow::Result<()> {
     telemetry::init("king", &args.common)?;
     service::files::raise_limit();
+    service::memory::prefer_small_pages();
     let shutdown = Shutdown::on_signal()?;
     serve(args, &shutdown).await?;
     tracing::info!("stopped");

@@ -10,6 +10,7 @@ pub mod identity;
 pub mod clock;
 pub mod chain;
 pub mod files;
+pub mod memory;
 
 pub use args::CommonArgs;
 pub use chain::chain;
