@@ -90,7 +90,7 @@ async fn measure(name: &str) -> anyhow::Result<Vec<Row>> {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     // As in the King.
-    service::memory::prefer_small_pages();
+    rustix::thread::disable_transparent_huge_pages(true)?;
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let Some(limit) = Limit::parse(&arguments)? {
         return limit.run().await;

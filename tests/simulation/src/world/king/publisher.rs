@@ -13,6 +13,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// Most events that are handed over at once.
 const AT_ONCE: usize = 256;
+/// So many events before the next are handed over with it: the real shell hands over whole commits, of which a part may
+/// be stored already.
+const BEFORE: usize = 8;
 const EXPECTED_LAST: &str = "Nats-Expected-Last-Sequence";
 
 /// The publisher.
@@ -69,7 +72,7 @@ impl Publisher {
     pub fn go_on(&mut self, net: &mut Net, events: &[Event]) {
         let Phase::Standing(place) = self.phase else { return };
         let from = usize::try_from(place.number).expect("events fit into memory").min(events.len());
-        let waiting = &events[from..events.len().min(from + AT_ONCE)];
+        let waiting = &events[from.saturating_sub(BEFORE)..events.len().min(from + AT_ONCE)];
         match rest(waiting, place.number) {
             Ok([]) => {}
             Ok(waiting) => {
