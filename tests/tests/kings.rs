@@ -1,8 +1,13 @@
 //! Several Kings: one writes, the others follow it and take over, whatever happens to the one that writes.
 
+use async_nats::HeaderMap;
+use events::subject::{LOG_STREAM, LOG_SUBJECT};
+use events::{Commit, Digest, KingId, wire};
 use kingdom_tests::apps::IDLE_APP;
 use kingdom_tests::load::{self, Load};
+use kingdom_tests::replay::Replay;
 use kingdom_tests::{Kingdom, Plan, http, replay, wait};
+use realm::{Candidate, Context, Input};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -73,11 +78,43 @@ async fn a_king_that_was_paused_writes_nothing_and_follows() {
     let answered = load.stop().await;
     load::each_has_one_outcome(&kingdom.client, &answered).await;
     let mut epoch = 0;
-    for (_, _, bytes) in kingdom.client.messages(events::subject::LOG_STREAM).await {
-        let commit: events::Commit = events::wire::decode(&bytes).expect("a commit");
+    for (_, _, bytes) in kingdom.client.messages(LOG_STREAM).await {
+        let commit: Commit = wire::decode(&bytes).expect("a commit");
         assert!(commit.epoch >= epoch, "nothing of an epoch is written after the next");
         epoch = commit.epoch;
     }
+}
+
+/// Appends the election of a King that is no more: one that was on its way when its King died.
+async fn an_election_lands_late(kingdom: &Kingdom) -> anyhow::Result<u64> {
+    let log = kingdom.client.messages(LOG_STREAM).await;
+    let (sequence, _, last) = log.last().expect("a kingdom that is ready has a log");
+    let mut state = Replay::of(&kingdom.client, u64::MAX).await.state;
+    let (first, inbox) = (state.last + 1, state.inbox);
+    let candidate = Candidate::from(KingId(uuid::Uuid::now_v7()));
+    let context = Context { at: state.at, entropy: 1 };
+    let decision = realm::step(&mut state, &Input::Election(candidate), &context);
+    let previous = Digest::of(last);
+    let commit = Commit { epoch: state.epoch, first, previous, inbox, events: decision.events };
+    let mut headers = HeaderMap::new();
+    headers.insert("Nats-Expected-Last-Sequence", sequence.to_string().as_str());
+    let bytes = wire::encode(&commit).into();
+    kingdom.client.jetstream.publish_with_headers(LOG_SUBJECT, headers, bytes).await?.await?;
+    Ok(state.epoch)
+}
+
+#[tokio::test]
+async fn an_idle_king_notices_an_election_that_lands_late() {
+    let kingdom = kings(1).await;
+    kingdom.all_servants_live().await;
+    let late =
+        wait::until("nobody else writes in between", async || an_election_lands_late(&kingdom).await).await;
+    wait::until("the King has noticed it and was elected again", async || {
+        let king = kingdom.client.ask("king.show", json!({})).await?.remove(0);
+        wait::holds(king["epoch"].as_u64() > Some(late), || king.to_string())
+    })
+    .await;
+    replay::equals_live(&kingdom.client).await;
 }
 
 #[tokio::test]
