@@ -134,6 +134,27 @@ impl Engine {
         .await;
     }
 
+    /// Makes an image that has what [`IMAGE`] has, these programs of the host with the libraries that they need, and these
+    /// files, each given as where it comes from and where it goes.
+    ///
+    /// # Panics
+    /// When a file is missing, or the engine refuses it.
+    pub async fn import_more(&self, name: &str, programs: &[&str], files: &[(&Path, &str)]) {
+        let root = self.folder.path().join("root");
+        for wanted in programs {
+            let place = program(wanted).canonicalize().expect("it is there");
+            std::fs::copy(&place, root.join("bin").join(wanted)).expect("a program can be copied");
+            let mut ldd = Command::new("ldd");
+            ldd.arg(&place);
+            let listed = run(ldd).await.success();
+            for library in listed.split_ascii_whitespace().filter(|word| word.starts_with('/')) {
+                copy(Path::new(library), &root.join(library.trim_start_matches('/')));
+            }
+        }
+        files.iter().for_each(|(from, to)| copy(from, &root.join(to)));
+        self.import_root(&root, name).await;
+    }
+
     async fn import(&self) {
         let root = self.folder.path().join("root");
         for folder in ["bin", "www", "tmp", "etc"] {
@@ -144,12 +165,21 @@ impl Engine {
             symlink("busybox", root.join("bin").join(applet)).expect("a link can be made");
         }
         std::fs::write(root.join("www/index.html"), PAGE).expect("a page can be written");
+        self.import_root(&root, IMAGE).await;
+    }
+
+    async fn import_root(&self, root: &Path, name: &str) {
         let archive = self.folder.path().join("root.tar");
         let mut tar = Command::new("tar");
-        tar.arg("-C").arg(&root).arg("-cf").arg(&archive).arg(".");
+        tar.arg("-C").arg(root).arg("-cf").arg(&archive).arg(".");
         run(tar).await.success();
-        self.docker(&["import", "--change", "ENV PATH=/bin", &archive.display().to_string(), IMAGE]).await;
+        self.docker(&["import", "--change", "ENV PATH=/bin", &archive.display().to_string(), name]).await;
     }
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to.parent().expect("it is no root")).expect("a folder can be made");
+    std::fs::copy(from, to).unwrap_or_else(|error| panic!("{} cannot be copied: {error}", from.display()));
 }
 
 /// What an instance answers at `/`, on the port that it was given.

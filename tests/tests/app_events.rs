@@ -4,9 +4,13 @@ use events::event::{AppEmitted, AppEvent};
 use events::{Fact, subject};
 use king_client::{King, json as fields};
 use kingdom_tests::apps::{File, IDLE_APP};
-use kingdom_tests::{Kingdom, http, wait};
+use kingdom_tests::command::{Ended, run};
+use kingdom_tests::engine::{Engine, capable};
+use kingdom_tests::{Kingdom, Plan, http, wait};
 use serde_json::{Value, json};
+use std::path::Path;
 use std::time::Duration;
+use tokio::process::Command;
 
 const YAML: &str = "processes:\n  teller:\n    command: python3 teller.py\n    stop_grace: 1s\n";
 const NODE_YAML: &str = "processes:\n  teller:\n    command: node teller.js\n    stop_grace: 1s\n";
@@ -123,28 +127,118 @@ async fn an_app_goes_on_telling_when_its_servant_was_killed() {
     let files: &[File] = &[("king.yaml", YAML), ("teller.py", python())];
     kingdom.deploy("plain", files, 1).await;
     let runs = kingdom.runs();
-    let numbers = async |kingdom: &Kingdom| -> Vec<u64> {
-        let told = emitted(kingdom, "plain").await;
-        told.iter()
-            .filter_map(|told| told.fields.iter().find(|(name, _)| *name == "number")?.1.as_u64())
-            .collect()
-    };
+    tells_through_a_kill(&mut kingdom, "plain").await;
+    assert_eq!(kingdom.runs(), runs, "the app has noticed nothing");
+}
+
+/// An app that counts in its events goes on, in order and each once, while its servant is killed and started again.
+async fn tells_through_a_kill(kingdom: &mut Kingdom, app: &str) {
     wait::until("it tells", async || {
-        let numbers = numbers(&kingdom).await;
+        let numbers = numbers(kingdom, app).await;
         wait::holds(numbers.len() > 5, || format!("{numbers:?}"))
     })
     .await;
     kingdom.kill9("s1");
-    let before = numbers(&kingdom).await.last().copied().unwrap_or_default();
+    let before = numbers(kingdom, app).await.last().copied().unwrap_or_default();
     kingdom.restart("s1").await;
     wait::until("it tells on", async || {
-        let numbers = numbers(&kingdom).await;
+        let numbers = numbers(kingdom, app).await;
         wait::holds(numbers.last().is_some_and(|last| *last > before + 10), || format!("{numbers:?}"))
     })
     .await;
-    assert_eq!(kingdom.runs(), runs, "the app has noticed nothing");
-    let numbers = numbers(&kingdom).await;
+    let numbers = numbers(kingdom, app).await;
     assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "in order and each once: {numbers:?}");
+}
+
+async fn numbers(kingdom: &Kingdom, app: &str) -> Vec<u64> {
+    let told = emitted(kingdom, app).await;
+    told.iter()
+        .filter_map(|told| told.fields.iter().find(|(name, _)| *name == "number")?.1.as_u64())
+        .collect()
+}
+
+const USER_YAML: &str =
+    "processes:\n  teller:\n    command: python3 teller.py\n    stop_grace: 1s\n    user: nobody\n";
+/// The numbers of Debian's users `daemon` and `nobody`.
+const DAEMON: u32 = 1;
+const NOBODY: u32 = 65534;
+
+/// Says something to a datagram socket as this user.
+async fn say_as(user: u32, socket: &str) -> Ended {
+    let text = "import socket, sys\nsocket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(sys.argv[2].encode(), sys.argv[1])";
+    let mut python = Command::new("/usr/bin/python3");
+    python.args(["-c", text, socket, &json!({ "event": "said", "fields": { "user": user } }).to_string()]);
+    python.uid(user).gid(user).current_dir("/");
+    run(python).await
+}
+
+#[tokio::test]
+async fn an_instance_of_another_user_tells_and_no_other_user_can_in_its_name() {
+    let mut kingdom = Kingdom::start().await;
+    let files: &[File] = &[("king.yaml", USER_YAML), ("teller.py", python())];
+    kingdom.deploy("other", files, 1).await;
+    has_order(&kingdom, "other").await;
+    let socket = socket_of(&kingdom, "other").await;
+    let stranger = say_as(DAEMON, &socket).await.failure(1);
+    assert!(stranger.contains("PermissionError"), "{stranger}");
+    say_as(NOBODY, &socket).await.success();
+    tells_through_a_kill(&mut kingdom, "other").await;
+    let stranger = say_as(DAEMON, &socket).await.failure(1);
+    assert!(stranger.contains("PermissionError"), "also after it was made anew: {stranger}");
+
+    // What the servant's own user tells through is not for other users, either.
+    kingdom.deploy("own", IDLE_APP, 1).await;
+    say_as(NOBODY, &socket_of(&kingdom, "own").await).await.failure(1);
+    let said = emitted(&kingdom, "other").await.into_iter().filter(|told| told.name.as_str() == "said");
+    assert_eq!(said.count(), 1);
+
+    kingdom.kingctl(&["app", "scale", "other", "0", "--wait"]).await.success();
+    wait::until("nothing is left of its sockets", async || {
+        let folder = Path::new(&socket).parent().expect("it is in a folder");
+        wait::holds(!folder.exists(), || folder.display().to_string())
+    })
+    .await;
+}
+
+const CONTAINER_YAML: &str = "processes:\n  teller:\n    image: node:1\n    command: [node, /app/teller.js]\n    stop_grace: 1s\n    user: '1234'\n";
+const CONTAINER_NODE: &str = r#"
+const { king } = require("./king-client.js");
+king.event("order-placed", { id: 7, total: 12.5 });
+king.gauge("queue", 3);
+king.counter("orders", 2);
+let number = 0;
+setInterval(() => king.event("tick", { number: ++number }), 120);
+"#;
+
+#[tokio::test]
+async fn an_instance_in_a_container_tells_as_whatever_user_and_has_no_more_of_its_host() {
+    let engine = Engine::start().await;
+    let mut kingdom = Kingdom::with(Plan { engines: vec![engine.socket()], ..Plan::default() }).await;
+    capable(&kingdom, 1).await;
+    let script = kingdom.path().join("teller.js");
+    std::fs::write(&script, CONTAINER_NODE).expect("the test's folder can be written");
+    let client = Path::new(env!("CARGO_MANIFEST_DIR")).join("../clients/node/index.js");
+    let files = [(&*script, "app/teller.js"), (&*client, "app/king-client.js")];
+    engine.import_more("node:1", &["node"], &files).await;
+    kingdom.deploy("boxed", &[("king.yaml", CONTAINER_YAML)], 1).await;
+    has_order(&kingdom, "boxed").await;
+
+    let containers = engine.running().await;
+    let inside = async |script: &str| {
+        engine.try_docker(&["exec", "-u", "0", &containers[0], "sh", "-c", script]).await
+    };
+    assert_eq!(inside("ls /run/king/events").await.success(), "d\ns\n", "its own sockets alone");
+    assert!(inside("touch /run/king/events/x").await.failure(1).contains("Read-only file system"));
+    tells_through_a_kill(&mut kingdom, "boxed").await;
+    assert_eq!(engine.running().await, containers, "the same container went on");
+    kingdom.kingctl(&["app", "scale", "boxed", "0", "--wait"]).await.success();
+    let sockets = kingdom.path().join("servant-s1/ev");
+    wait::until("nothing is left of its sockets", async || {
+        let left: Vec<_> =
+            std::fs::read_dir(&sockets).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+        wait::holds(left.is_empty(), || format!("{left:?}"))
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -19,3 +19,11 @@ pub use hub::Hub;
 pub const SOCKET_VARIABLE: &str = "KING_EVENTS_SOCKET";
 /// The variable that names the stream socket, for those that have no datagrams.
 pub const STREAM_VARIABLE: &str = "KING_EVENTS_STREAM";
+
+/// What an instance with these sockets finds in its environment.
+pub fn variables(paths: &place::Paths) -> impl Iterator<Item = (String, String)> {
+    [SOCKET_VARIABLE, STREAM_VARIABLE]
+        .into_iter()
+        .zip(paths.seen())
+        .map(|(variable, path)| (variable.to_owned(), path.to_string_lossy().into_owned()))
+}

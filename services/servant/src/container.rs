@@ -23,10 +23,10 @@ use crate::keeper::InstanceFolder;
 use crate::memory::Row;
 use crate::reconcile::{Adopted, Input, Reported};
 use crate::ship::Shipping;
-use crate::spec::Spec;
 use events::{InstanceId, ServantId};
 use life::{Life, Order};
 use record::Record;
+use shape::Start;
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -100,11 +100,11 @@ impl Containers {
     ///
     /// # Errors
     /// When what was ordered before is not done yet.
-    pub fn start(&mut self, folder: &InstanceFolder, spec: &Spec, shipping: Shipping) -> io::Result<()> {
+    pub fn start(&mut self, folder: &InstanceFolder, start: Start, shipping: Shipping) -> io::Result<()> {
         if !self.holds(folder.instance) {
             self.attach(folder, 0, shipping);
         }
-        self.order(folder.instance, Order::Start(Box::new(spec.clone())))
+        self.order(folder.instance, Order::Start(Box::new(start)))
     }
 
     /// Signals a container.

@@ -2,7 +2,7 @@
 
 use super::bucket::Bucket;
 use super::intake::{Counts, Intake, Which};
-use super::place::{Paths, Place};
+use super::place::{Paths, Place, Teller};
 use super::socket;
 use events::InstanceId;
 use events::limits::{APP_EVENTS_OF_SERVANT, SERIES_PER_FRAME};
@@ -61,8 +61,8 @@ impl Hub {
     }
 
     /// Opens the sockets of an instance, if they are not open. None where there can be none, which is logged.
-    pub fn open(&self, instance: InstanceId) -> Option<Paths> {
-        let paths = self.inner.place.as_ref()?.of(instance);
+    pub fn open(&self, instance: InstanceId, teller: Teller) -> Option<Paths> {
+        let paths = self.inner.place.as_ref()?.of(instance, teller);
         let mut state = self.lock();
         if state.members.contains_key(&instance) {
             return Some(paths);
@@ -89,7 +89,7 @@ impl Hub {
             member.end();
         }
         if let Some(place) = &self.inner.place
-            && let Err(error) = place.of(instance).remove()
+            && let Err(error) = place.remove(instance)
         {
             tracing::warn!(%instance, %error, "the sockets of an instance could not be removed");
         }
@@ -209,8 +209,8 @@ mod tests {
     async fn both_sockets_take_lines_and_a_servant_that_comes_back_is_found_at_the_same_place() {
         let (hub, mut events, data) = hub();
         let instance = InstanceId(service::clock::fresh_id());
-        let paths = hub.open(instance).unwrap();
-        assert_eq!(hub.open(instance).as_ref(), Some(&paths), "once is enough");
+        let paths = hub.open(instance, Teller::Own).unwrap();
+        assert_eq!(hub.open(instance, Teller::Own).as_ref(), Some(&paths), "once is enough");
         let socket = UnixDatagram::unbound().unwrap();
         socket.send_to(b"{\"event\":\"one\"}\n{\"event\":\"two\"}", &paths.datagram).unwrap();
         assert_eq!(
@@ -228,7 +228,7 @@ mod tests {
         assert!(events.recv().await.is_none(), "it ends when all that was taken is out");
         let place = Place::open(data.path(), ServantId(service::clock::fresh_id())).unwrap();
         let (again, mut events) = Hub::new(Some(place));
-        assert_eq!(again.open(instance).as_ref(), Some(&paths));
+        assert_eq!(again.open(instance, Teller::Own).as_ref(), Some(&paths));
         socket.send_to(b"{\"event\":\"five\"}", &paths.datagram).unwrap();
         assert_eq!(next(&mut events).await.name.as_str(), "five");
         again.close(instance);
@@ -240,7 +240,8 @@ mod tests {
     async fn what_former_instances_left_is_swept_away() {
         let (hub, _events, _data) = hub();
         let (one, two) = (InstanceId(service::clock::fresh_id()), InstanceId(service::clock::fresh_id()));
-        let paths = [hub.open(one).unwrap(), hub.inner.place.as_ref().unwrap().of(two)];
+        let paths =
+            [hub.open(one, Teller::Own).unwrap(), hub.inner.place.as_ref().unwrap().of(two, Teller::Own)];
         paths[1].create().unwrap();
         std::fs::write(&paths[1].stream, b"").unwrap();
         hub.sweep();
@@ -253,7 +254,7 @@ mod tests {
         let instances: Vec<InstanceId> = (0..20).map(|_| InstanceId(service::clock::fresh_id())).collect();
         let flood = "{\"event\":\"a\"}\n".repeat(1000);
         for instance in &instances {
-            hub.open(*instance);
+            hub.open(*instance, Teller::Own);
             hub.take(*instance, flood.as_bytes());
         }
         let mut taken = 0;

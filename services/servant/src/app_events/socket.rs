@@ -2,7 +2,7 @@
 //! however much comes; what is too much is dropped where it is looked at, not here.
 
 use super::hub::Hub;
-use super::place::Paths;
+use super::place::{Paths, beside};
 use events::InstanceId;
 use events::limits::{APP_CONNECTIONS, APP_LINE_BYTES};
 use std::io;
@@ -26,24 +26,26 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// When they cannot be made.
 pub fn bind(paths: &Paths) -> io::Result<(UnixDatagram, UnixListener)> {
     paths.create()?;
-    let datagram = at(&paths.datagram, |path| UnixDatagram::bind(path))?;
-    let listener = at(&paths.stream, |path| UnixListener::bind(path))?;
+    let datagram = at(paths, &paths.datagram, |path| UnixDatagram::bind(path))?;
+    let listener = at(paths, &paths.stream, |path| UnixListener::bind(path))?;
     Ok((datagram, listener))
 }
 
 /// One that is there already was a former servant's: the new one is made beside it and moved there, so who looks for it
 /// always finds one.
-fn at<T>(path: &Path, bind: impl Fn(&Path) -> io::Result<T>) -> io::Result<T> {
+fn at<T>(paths: &Paths, path: &Path, bind: impl Fn(&Path) -> io::Result<T>) -> io::Result<T> {
     match bind(path) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
-        other => return other,
+        Err(error) => return Err(error),
+        Ok(socket) => return paths.grant(path).map(|()| socket),
     }
-    let beside = path.with_extension("new");
+    let beside = beside(path);
     match std::fs::remove_file(&beside) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let socket = bind(&beside)?;
+    paths.grant(&beside)?;
     std::fs::rename(&beside, path)?;
     Ok(socket)
 }

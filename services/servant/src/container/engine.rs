@@ -310,7 +310,7 @@ fn filters(labels: &Labels) -> HashMap<String, Vec<String>> {
 
 fn own(found: ContainerInspectResponse, labels: &Labels) -> Option<Own> {
     let config = found.config?;
-    let (_, run) = labels.matching(config.labels.as_ref()?)?;
+    let (instance, run) = labels.matching(config.labels.as_ref()?)?;
     let state = found.state.unwrap_or_default();
     let moment = |text: &Option<String>| text.as_deref().and_then(Instant::parse);
     let status = match state.status {
@@ -335,6 +335,8 @@ fn own(found: ContainerInspectResponse, labels: &Labels) -> Option<Own> {
         run,
         status,
         stop_signal: config.stop_signal.unwrap_or_else(|| "SIGTERM".to_owned()),
-        is_shut_in: super::shape::is_shut_in(&found.host_config.unwrap_or_default()),
+        is_shut_in: instance
+            .parse()
+            .is_ok_and(|instance| super::shape::is_shut_in(&found.host_config.unwrap_or_default(), instance)),
     })
 }

@@ -3,10 +3,10 @@
 //! of a container is the instance with the number of the run, and what is there is looked at before anything is made.
 
 use super::Heard;
-use super::engine::{End, Engine, Listed, Named, Own, Status};
+use super::engine::{End, Engine, EngineError, Listed, Named, Own, Status};
 use super::output::Follower;
 use super::record::Record;
-use super::shape::{Labels, Shape};
+use super::shape::{Labels, Shape, Start};
 use super::watch::Snapshot;
 use crate::holder::words::{Exit, Told};
 use crate::keeper::InstanceFolder;
@@ -29,7 +29,7 @@ const LAST_LINES: Duration = Duration::from_secs(10);
 /// What can be ordered.
 pub enum Order {
     /// Start it, unless it runs.
-    Start(Box<Spec>),
+    Start(Box<Start>),
     Signal(Told),
     /// End: remove what is left of it.
     Leave,
@@ -53,6 +53,8 @@ pub struct Life {
     /// A signal that the engine did not take.
     untold: Option<Told>,
     is_leaving: bool,
+    /// The engine does not bind the folder of its sockets.
+    is_mute: bool,
 }
 
 impl Life {
@@ -81,6 +83,7 @@ impl Life {
             output: None,
             untold: None,
             is_leaving: false,
+            is_mute: false,
         }
     }
 
@@ -96,7 +99,7 @@ impl Life {
         loop {
             tokio::select! {
                 order = orders.recv() => match order {
-                    Some(Order::Start(spec)) => self.start(&spec).await,
+                    Some(Order::Start(start)) => self.start(*start).await,
                     Some(Order::Signal(told)) => self.signal(told).await,
                     Some(Order::Leave) => self.is_leaving = true,
                     None => return,
@@ -184,25 +187,26 @@ impl Life {
         }
     }
 
-    async fn start(&mut self, spec: &Spec) {
+    async fn start(&mut self, mut start: Start) {
         if self.current.is_some() {
             return;
         }
-        if let Err(trouble) = self.try_start(spec).await {
+        start.events = start.events.filter(|_| !self.is_mute);
+        if let Err(trouble) = self.try_start(&start).await {
             tracing::warn!(instance = %self.folder.instance, ?trouble, "could not be started");
             self.tell(Input::StartFailed { instance: self.folder.instance, slot: 0, trouble }).await;
         }
     }
 
-    async fn try_start(&mut self, spec: &Spec) -> Result<(), StartTrouble> {
+    async fn try_start(&mut self, start: &Start) -> Result<(), StartTrouble> {
         let run = self.record.run + 1;
         let shape =
-            Shape::of(spec, self.servant, run).map_err(|error| StartTrouble::Hopeless(error.to_string()))?;
-        let mut own = self.make(spec, &shape).await?;
+            Shape::of(start, self.servant, run).map_err(|error| StartTrouble::Hopeless(error.to_string()))?;
+        let mut own = self.make(start, &shape).await?;
         if own.status == Status::Created {
             if let Err(error) = self.engine.start(&own).await {
                 self.remove(&own).await;
-                return Err(trouble::of(spec, error));
+                return Err(self.refused(start, error));
             }
             own = self.made(&shape).await?;
         }
@@ -223,7 +227,8 @@ impl Life {
     }
 
     /// A container for this run, which is there already when the answer to its making was lost.
-    async fn make(&mut self, spec: &Spec, shape: &Shape) -> Result<Own, StartTrouble> {
+    async fn make(&mut self, start: &Start, shape: &Shape) -> Result<Own, StartTrouble> {
+        let spec = &start.spec;
         if let Named::Own(own) = self.named(spec, shape).await? {
             return Ok(*own);
         }
@@ -235,9 +240,22 @@ impl Life {
         match self.engine.create(shape).await {
             Ok(()) => {}
             Err(error) if trouble::is_name_taken(&error) => {}
-            Err(error) => return Err(trouble::of(spec, error)),
+            Err(error) => return Err(self.refused(start, error)),
         }
         self.made(shape).await
+    }
+
+    /// Why it did not start. An instance that can tell of nothing is better than none: where the engine cannot bind the folder
+    /// of its sockets, perhaps because it sees other folders than the Servant does, the next try goes without.
+    fn refused(&mut self, start: &Start, error: EngineError) -> StartTrouble {
+        match &start.events {
+            Some(events) if trouble::is_of_events(&error, &events.folder) => {
+                self.is_mute = true;
+                tracing::error!(instance = %self.folder.instance, %error, "it cannot tell of app events");
+                StartTrouble::Passing(error.to_string())
+            }
+            Some(_) | None => trouble::of(&start.spec, error),
+        }
     }
 
     async fn named(&mut self, spec: &Spec, shape: &Shape) -> Result<Named, StartTrouble> {

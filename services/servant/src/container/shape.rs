@@ -1,6 +1,8 @@
 //! What a container is made of: from the spec of an instance to what the engine is told. Pure. Here stands what no
 //! container of the kingdom ever gets, whoever asks for it: privileges, namespaces, devices or folders of its host.
 
+use crate::app_events::place::{INSIDE, Paths};
+use crate::app_events::variables;
 use crate::spec::Spec;
 use bollard::models::{
     ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType, PortBinding, ResourcesUlimits,
@@ -66,6 +68,14 @@ pub fn name(instance: InstanceId, run: u64) -> String {
     format!("king-{instance}-{run}")
 }
 
+/// What a container is made for.
+#[derive(Clone, Debug)]
+pub struct Start {
+    pub spec: Spec,
+    /// Where it tells of events, if it can.
+    pub events: Option<Paths>,
+}
+
 /// A container that can be made.
 #[derive(Clone, Debug)]
 pub struct Shape {
@@ -88,12 +98,13 @@ impl Shape {
     ///
     /// # Errors
     /// When it asks for what no container gets.
-    pub fn of(spec: &Spec, servant: ServantId, run: u64) -> Result<Self, ShapeError> {
+    pub fn of(start: &Start, servant: ServantId, run: u64) -> Result<Self, ShapeError> {
+        let Start { spec, events } = start;
         let container = spec.how.container.as_ref().ok_or(ShapeError::NoContainer)?;
         check(container)?;
         let body = ContainerCreateBody {
             image: Some(image(&container.image)?),
-            env: Some(environment(spec)),
+            env: Some(environment(start)),
             // A command is run as it is, whatever entry point the image has.
             entrypoint: spec.how.command.as_ref().map(|_| spec.arguments()),
             cmd: spec.how.command.as_ref().map(|_| Vec::new()),
@@ -102,7 +113,7 @@ impl Shape {
             user: spec.how.supervision.user.clone(),
             stop_signal: spec.how.supervision.stop_signal.map(|signal| signal_name(signal.number())),
             tty: Some(false),
-            host_config: Some(host_config(spec, container)),
+            host_config: Some(host_config(spec, container, events.as_ref())),
             ..ContainerCreateBody::default()
         };
         let volumes = container.volumes.iter().map(|volume| volume_shape(spec, volume, servant)).collect();
@@ -140,11 +151,12 @@ fn labels(spec: &Spec, servant: ServantId, run: u64) -> HashMap<String, String> 
     .collect()
 }
 
-fn environment(spec: &Spec) -> Vec<String> {
-    spec.environment(0).into_iter().map(|(key, value)| format!("{key}={value}")).collect()
+fn environment(start: &Start) -> Vec<String> {
+    let told = start.events.iter().flat_map(variables);
+    start.spec.environment(0).into_iter().chain(told).map(|(key, value)| format!("{key}={value}")).collect()
 }
 
-fn host_config(spec: &Spec, container: &AssignedContainer) -> HostConfig {
+fn host_config(spec: &Spec, container: &AssignedContainer, events: Option<&Paths>) -> HostConfig {
     let limits = &spec.how.supervision.limits;
     let bytes = limits.memory_bytes.and_then(|bytes| i64::try_from(bytes).ok());
     let options = LOG_OPTIONS.map(|(key, value)| (key.to_owned(), value.to_owned()));
@@ -168,7 +180,9 @@ fn host_config(spec: &Spec, container: &AssignedContainer) -> HostConfig {
         }),
         auto_remove: Some(false),
         port_bindings: Some(port_bindings(spec)),
-        mounts: Some(container.volumes.iter().map(|volume| mount(spec, volume)).collect()),
+        mounts: Some(
+            container.volumes.iter().map(|volume| mount(spec, volume)).chain(events.map(bound)).collect(),
+        ),
         log_config: Some(HostConfigLogConfig {
             typ: Some("json-file".to_owned()),
             config: Some(HashMap::from(options)),
@@ -221,12 +235,34 @@ fn mount(spec: &Spec, volume: &Volume) -> Mount {
     }
 }
 
+/// The folder of its sockets, and nothing else of its host: it can write to what is in there, but make and remove nothing.
+fn bound(events: &Paths) -> Mount {
+    Mount {
+        typ: Some(MountType::BIND),
+        source: Some(events.folder.to_string_lossy().into_owned()),
+        target: Some(INSIDE.to_owned()),
+        read_only: Some(true),
+        ..Mount::default()
+    }
+}
+
+/// Whether a mount is the folder of the sockets of this instance, as far as the mount itself tells.
+fn is_of_events(mount: &Mount, instance: InstanceId) -> bool {
+    mount.typ == Some(MountType::BIND)
+        && mount.target.as_deref() == Some(INSIDE)
+        && mount.read_only == Some(true)
+        && mount
+            .source
+            .as_deref()
+            .is_some_and(|source| source.ends_with(&format!("/{}", instance.0.simple())))
+}
+
 /// Whether a container that is there is shut in as this servant's own are: one that is not was made by somebody else
 /// under its labels, and is not taken over.
-pub fn is_shut_in(found: &HostConfig) -> bool {
+pub fn is_shut_in(found: &HostConfig, instance: InstanceId) -> bool {
     let of_host = |mode: &Option<String>| mode.as_deref().is_some_and(|mode| mode == "host");
     let is_empty = |list: &Option<Vec<String>>| list.as_ref().is_none_or(Vec::is_empty);
-    let is_named = |mount: &Mount| mount.typ == Some(MountType::VOLUME);
+    let is_known = |mount: &Mount| mount.typ == Some(MountType::VOLUME) || is_of_events(mount, instance);
     found.privileged != Some(true)
         && ![&found.network_mode, &found.pid_mode, &found.ipc_mode, &found.uts_mode, &found.userns_mode]
             .into_iter()
@@ -238,6 +274,6 @@ pub fn is_shut_in(found: &HostConfig) -> bool {
             .flatten()
             .all(|right| CAPABILITIES.contains(&right.trim_start_matches("CAP_")))
         && found.devices.as_ref().is_none_or(Vec::is_empty)
-        && found.mounts.iter().flatten().all(is_named)
+        && found.mounts.iter().flatten().all(is_known)
         && found.security_opt.iter().flatten().any(|option| option.starts_with("no-new-privileges"))
 }

@@ -20,7 +20,7 @@ impl Shell {
                 let first = adopted.get(&0).and_then(pid);
                 roster.found(spec.instance, first, self.restarts(spec.instance));
                 if adopted.values().any(|adopted| pid(adopted).is_some()) {
-                    self.hub.open(spec.instance);
+                    self.events_of(spec);
                 }
             }
             Input::Started { instance, slot: 0, pid } => roster.started(*instance, *pid),

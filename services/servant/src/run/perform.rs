@@ -1,7 +1,9 @@
 //! Doing what the reconciler asks: starts at once, then reports, durably, then everything else.
 
 use super::shell::Shell;
-use crate::app_events::{SOCKET_VARIABLE, STREAM_VARIABLE};
+use crate::app_events::place::{Paths, Teller};
+use crate::app_events::variables;
+use crate::container::shape::Start;
 use crate::holder::words::{Confinement, SignalOrder, Slot, StartOrder, Told};
 use crate::keeper::InstanceFolder;
 use crate::probe::{self, Question};
@@ -148,13 +150,20 @@ impl Shell {
         let mut environment = base_environment(&self.preparer.folder(spec).tree, &self.preparer.path);
         environment.extend(spec.environment(slot));
         environment.insert("KING_SERVANT".to_owned(), self.name.to_string());
-        if let Some(paths) = self.hub.open(spec.instance) {
-            let sockets = [(SOCKET_VARIABLE, &paths.datagram), (STREAM_VARIABLE, &paths.stream)];
-            environment.extend(
-                sockets.map(|(variable, path)| (variable.to_owned(), path.to_string_lossy().into_owned())),
-            );
-        }
+        environment.extend(self.events_of(spec).iter().flat_map(variables));
         environment
+    }
+
+    /// Where an instance tells of events; none where it cannot, which is logged.
+    pub(super) fn events_of(&self, spec: &Spec) -> Option<Paths> {
+        let instance = spec.instance;
+        match Teller::of(spec) {
+            Ok(teller) => self.hub.open(instance, teller),
+            Err(error) => {
+                tracing::warn!(%instance, %error, "an instance has no sockets for app events");
+                None
+            }
+        }
     }
 
     /// What each process may, where no control group says so for all together.
@@ -171,8 +180,8 @@ impl Shell {
     fn start_container(&mut self, spec: &Spec) -> io::Result<()> {
         let folder = InstanceFolder::new(&self.instances, spec.instance);
         folder.create(spec)?;
-        let shipping = self.ship(spec);
-        self.containers.start(&folder, spec, shipping)
+        let (shipping, events) = (self.ship(spec), self.events_of(spec));
+        self.containers.start(&folder, Start { spec: spec.clone(), events }, shipping)
     }
 
     /// Ships the output of an instance from now on.

@@ -1,12 +1,20 @@
 //! What a refusal of the engine means for a start: it has words and a status, and nothing else to go by.
 
+use crate::app_events::place::INSIDE;
 use crate::container::engine::EngineError;
 use crate::reconcile::StartTrouble;
 use crate::spec::Spec;
+use std::path::Path;
 
 /// Somebody has the name of the container; it may be itself, made by a call whose answer was lost.
 pub fn is_name_taken(error: &EngineError) -> bool {
     matches!(error, EngineError::Refused { status: 409, message, .. } if message.contains("name"))
+}
+
+/// The folder of its sockets cannot be bound into it.
+pub fn is_of_events(error: &EngineError, folder: &Path) -> bool {
+    let EngineError::Refused { message, .. } = error else { return false };
+    message.contains(INSIDE) || message.contains(&folder.display().to_string())
 }
 
 /// What became of a start.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::app_events::place::{Place, Teller};
 use crate::spec::ReleaseKey;
 use events::view::AssignedProcess;
 use events::{Digest, ImageName};
@@ -43,16 +44,24 @@ fn spec(volumes: Vec<Volume>) -> Spec {
     }
 }
 
+fn start(volumes: Vec<Volume>) -> Start {
+    Start { spec: spec(volumes), events: None }
+}
+
+fn instance() -> InstanceId {
+    InstanceId(Uuid::from_u128(1))
+}
+
 fn volume(text: &str) -> Volume {
     text.parse().unwrap()
 }
 
 #[test]
 fn a_container_is_shut_in_and_published_on_the_loopback_alone() {
-    let shape = Shape::of(&spec(vec![volume("data:/data:ro")]), servant(), 4).unwrap();
+    let shape = Shape::of(&start(vec![volume("data:/data:ro")]), servant(), 4).unwrap();
     assert_eq!(shape.name, format!("king-{}-4", InstanceId(Uuid::from_u128(1))));
     let host = shape.body.host_config.clone().unwrap();
-    assert!(is_shut_in(&host), "{host:?}");
+    assert!(is_shut_in(&host, instance()), "{host:?}");
     assert_eq!(host.cap_drop, Some(vec!["ALL".to_owned()]));
     let ports = host.port_bindings.unwrap();
     for (inside, outside) in [("80/tcp", "20000"), ("20001/tcp", "20001")] {
@@ -73,15 +82,15 @@ fn a_container_is_shut_in_and_published_on_the_loopback_alone() {
 fn a_folder_of_the_host_is_refused_whoever_asks() {
     for source in ["/etc", "/var/run/docker.sock", "..", "./x", "a/b"] {
         let hostile = Volume { name: source.into(), path: "/x".into(), access: VolumeAccess::ReadWrite };
-        let refused = Shape::of(&spec(vec![hostile]), servant(), 1).unwrap_err();
+        let refused = Shape::of(&start(vec![hostile]), servant(), 1).unwrap_err();
         assert!(refused.to_string().contains("a path of the host"), "{refused}");
     }
 }
 
 #[test]
 fn a_container_that_could_get_out_is_not_taken_over() {
-    let fine = host_config(&spec(Vec::new()), spec(Vec::new()).how.container.as_ref().unwrap());
-    assert!(is_shut_in(&fine));
+    let fine = host_config(&spec(Vec::new()), spec(Vec::new()).how.container.as_ref().unwrap(), None);
+    assert!(is_shut_in(&fine, instance()));
     let host = || Some("host".to_owned());
     for open in [
         HostConfig { privileged: Some(true), ..fine.clone() },
@@ -96,9 +105,33 @@ fn a_container_that_could_get_out_is_not_taken_over() {
             mounts: Some(vec![Mount { typ: Some(MountType::BIND), ..Mount::default() }]),
             ..fine.clone()
         },
+        HostConfig { mounts: Some(vec![Mount { read_only: Some(false), ..events() }]), ..fine.clone() },
+        HostConfig { mounts: Some(vec![Mount { source: Some("/etc".into()), ..events() }]), ..fine.clone() },
+        HostConfig { mounts: Some(vec![Mount { target: Some("/etc".into()), ..events() }]), ..fine.clone() },
     ] {
-        assert!(!is_shut_in(&open), "{open:?}");
+        assert!(!is_shut_in(&open, instance()), "{open:?}");
     }
+}
+
+fn events() -> Mount {
+    let data = tempfile::tempdir().unwrap();
+    let place = Place::open(data.path(), servant()).unwrap();
+    bound(&place.of(instance(), Teller::Container))
+}
+
+#[test]
+fn a_container_has_the_sockets_of_its_instance_and_no_other() {
+    let data = tempfile::tempdir().unwrap();
+    let place = Place::open(data.path(), servant()).unwrap();
+    let paths = place.of(instance(), Teller::Container);
+    let start = Start { events: Some(paths.clone()), ..start(Vec::new()) };
+    let shape = Shape::of(&start, servant(), 1).unwrap();
+    let told = "KING_EVENTS_STREAM=/run/king/events/s".to_owned();
+    assert!(shape.body.env.unwrap().contains(&told));
+    let host = shape.body.host_config.unwrap();
+    assert_eq!(host.mounts.clone().unwrap()[0].source.as_deref(), paths.folder.to_str());
+    assert!(is_shut_in(&host, instance()));
+    assert!(!is_shut_in(&host, InstanceId(Uuid::from_u128(2))));
 }
 
 #[test]
