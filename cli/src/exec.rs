@@ -30,12 +30,12 @@ Examples:
   kingctl exec --selector role=web -- sh -c 'cat /etc/os-release | head -1'
   kingctl exec s1 --stdin -- tar x -C /srv < site.tar
   kingctl exec s1 -t -- bash                               # a terminal; Ctrl-] ends it
-  kingctl exec 019a1c2e-6f0b-7c11-8f4e-3a5d1c9b7e10 -- env # beside an instance: its environment and folder, or inside its container
+  kingctl exec 019a1c2e-6f0b-7c11-8f4e-3a5d1c9b7e10 -- env # beside an instance, or inside its container
   kingctl exec ls
   kingctl exec show 019a1c2e-6f0b-7c11-8f4e-3a5d1c9b7e10
 
-The command runs as the user of the servant program, without a shell unless you name one, in /. Who ran what, where and
-how it ended is in the log for ever: `kingctl event ls --noun exec`. The arguments are, too: pass secrets with --stdin.
+The command runs as the user of the servant program, without a shell unless you name one, in /; beside an instance as its
+user and within limits like its own. Who ran what, where and how it ended is in the log for ever: `kingctl event ls --noun exec`. The arguments are, too: pass secrets with --stdin.
 The output is not.
 
 Ctrl-C cancels the run everywhere; a second one leaves at once and lets it go on. When the command ends, what it has

@@ -19,8 +19,9 @@ pub const IMAGE: &str = "tiny:1";
 /// What [`IMAGE`] serves at `/`.
 pub const PAGE: &str = "served from a container\n";
 
-const APPLETS: [&str; 14] = [
+const APPLETS: [&str; 16] = [
     "sh", "httpd", "sleep", "usleep", "cat", "echo", "env", "head", "ls", "nc", "touch", "yes", "id", "true",
+    "stty", "tty",
 ];
 
 /// Engines of this process so far: each has a bridge of its own.

@@ -31,6 +31,22 @@ pub async fn stored(client: &Client, app: &str) -> BTreeMap<(String, Output), Li
     all
 }
 
+/// The batches of an instance's standard output by their first lines, with what they say is missing.
+///
+/// # Panics
+/// When a message is no batch of lines.
+pub async fn batches(client: &Client, instance: &str) -> BTreeMap<u64, LogBatch> {
+    let mut all = BTreeMap::new();
+    for (_, place, bytes) in client.messages(subject::LOGS_STREAM).await {
+        let (_, _, from, output) = subject::parse_log(&place).expect("a subject of the log stream");
+        if from.to_string() == instance && output == Output::Stdout {
+            let batch: LogBatch = wire::decode(&bytes).expect("a batch of lines");
+            all.insert(batch.first, batch);
+        }
+    }
+    all
+}
+
 /// Why the lines are not all of those that a counter (`out 1`, `out 2`, …) has printed so far.
 ///
 /// # Errors

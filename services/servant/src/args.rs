@@ -62,6 +62,12 @@ pub struct Args {
     /// How long they are kept, in days.
     #[arg(long, env = "KING_KEEP_DAYS", value_name = "DAYS", default_value_t = 7, value_parser = clap::value_parser!(u16).range(0..=3650))]
     pub keep_days: u16,
+
+    /// How much output of instances that are gone waits here until it can be stored, in megabytes; never more than a tenth of
+    /// the disk. Beyond that the oldest is given up, and a gap tells how much it was.
+    #[arg(long, env = "KING_KEEP_OUTPUT", value_name = "MB", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub keep_output: u32,
+
     /// How long workers must be too busy before there are more, in milliseconds.
     #[arg(long, env = "KING_GROW_MS", value_name = "MS", default_value_t = Windows::default().grow_ms)]
     pub grow_ms: u64,
@@ -115,6 +121,7 @@ impl Args {
             critical_percent: self.disk_critical,
             keep_releases: self.keep_releases.into(),
             keep_ms: u64::from(self.keep_days) * DAY_MS,
+            output_bytes: u64::from(self.keep_output) << 20,
         })
     }
 }

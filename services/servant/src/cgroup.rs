@@ -3,9 +3,10 @@
 //! [`crate::holder`].
 
 use crate::holder::groups::Groups;
-use crate::holder::words::{GroupOrder, Slot};
-use events::manifest::{LIMITS_CPU, LIMITS_MEMORY, LIMITS_PIDS, Limits};
-use events::{InstanceId, ServantId};
+use crate::holder::words::{Confinement, GroupOrder, Slot};
+use crate::users;
+use events::manifest::{LIMITS_CPU, LIMITS_MEMORY, LIMITS_PIDS, Limits, Supervision};
+use events::{ExecId, InstanceId, ServantId};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -132,12 +133,43 @@ impl Cgroups {
         slot: Slot,
         limits: &Limits,
     ) -> Result<Vec<GroupOrder>, CgroupError> {
-        let name = format!("{instance}.{slot}");
+        self.named(&format!("{instance}.{slot}"), limits)
+    }
+
+    /// Makes groups of their own for a command beside an instance, with the limits that this has: so one cannot take from the
+    /// other. What stays of them goes with the instance.
+    ///
+    /// # Errors
+    /// When a limit cannot be held here.
+    pub fn make_beside(
+        &self,
+        instance: InstanceId,
+        exec: ExecId,
+        limits: &Limits,
+    ) -> Result<Vec<GroupOrder>, CgroupError> {
+        self.named(&format!("{instance}.exec-{exec}"), limits)
+    }
+
+    /// What each process of an instance may, where no group says so for all together.
+    ///
+    /// # Errors
+    /// When this host has no such user.
+    pub fn confinement(&self, supervision: &Supervision) -> io::Result<Confinement> {
+        let limits = &supervision.limits;
+        Ok(Confinement {
+            open_files: limits.open_files.map(u64::from),
+            data_bytes: limits.memory_bytes.filter(|_| !self.limits_memory()),
+            nice: limits.nice,
+            user: supervision.user.as_deref().map(users::find).transpose()?,
+        })
+    }
+
+    fn named(&self, name: &str, limits: &Limits) -> Result<Vec<GroupOrder>, CgroupError> {
         let mut orders = Vec::new();
-        match self.tracking.as_ref().map(|base| group(base, &name)) {
+        match self.tracking.as_ref().map(|base| group(base, name)) {
             Some(Ok(order)) => orders.push(order),
             // Without one it is held together by its session and by who its parents were.
-            Some(Err(error)) => tracing::warn!(%instance, %error, "an instance gets no control group"),
+            Some(Err(error)) => tracing::warn!(name, %error, "an instance gets no control group"),
             None => {}
         }
         for (controller, setting) in settings(limits) {
@@ -147,7 +179,7 @@ impl Cgroups {
                 None if controller == Controller::Memory => continue,
                 None => return Err(CgroupError::Missing(controller.name())),
             };
-            let order = group(base, &name)?;
+            let order = group(base, name)?;
             set(base, &order.path, &setting)?;
             if !orders.contains(&order) {
                 orders.push(order);

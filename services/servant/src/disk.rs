@@ -1,24 +1,26 @@
 //! The disk of the data folder: looked at every few seconds, kept from filling by removing what nothing uses, and told of
 //! when it is full. What runs is never touched: whoever knows what is in use has the last word on each removal.
 //!
-//! Read [`policy`] (what is removed and when; pure), then [`shelf`] (what there is). An image is a thing like a release: who
-//! looks after images gives them as candidates and removes them.
+//! Read [`policy`] (what is removed and when; pure), then [`shelf`] (what there is) and [`hands`] (how it goes).
 
 pub mod policy;
 pub mod shelf;
+mod hands;
 
 use crate::reports::Reports;
 use crate::spec::ReleaseKey;
 use bus::outbox::OutboxError;
-use events::disk::{Cleaned, DiskLevel, RemovalReason, Removed};
+use events::disk::{Cleaned, DiskLevel, Removable, RemovalReason, Removed};
 use events::limits::{REMOVED_NAME_BYTES, REMOVED_NAMED};
 use events::report::{CleanDisk, MeasureDisk, ServantNews};
 use events::{News, ServantId};
+pub use hands::Hands;
 use policy::{Settings, Usage};
-use shelf::{Shelf, Thing};
+use shelf::Thing;
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -44,10 +46,11 @@ pub fn usage(folder: &Path) -> io::Result<Usage> {
 /// Why something new cannot be put on a disk.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the disk of the servant's data folder is full: {used_percent} % used, and with {needed_bytes} bytes more it would \
-     not stay below {critical_percent} %; make room there, then deploy again"
+    "the disk of {folder} is full: {used_percent} % used, and with {needed_bytes} bytes more it would not stay below \
+     {critical_percent} %; make room there, then deploy again", folder = .folder.display()
 )]
 pub struct NoRoom {
+    folder: PathBuf,
     used_percent: u8,
     needed_bytes: u64,
     critical_percent: u8,
@@ -69,7 +72,8 @@ impl Room {
         let Ok(usage) = usage(&self.folder) else { return Ok(()) };
         let critical_percent = self.settings.critical_percent;
         if usage.with(needed_bytes).reaches(critical_percent) || usage.free_bytes < needed_bytes {
-            return Err(NoRoom { used_percent: usage.percent(), needed_bytes, critical_percent });
+            let folder = self.folder.clone();
+            return Err(NoRoom { folder, used_percent: usage.percent(), needed_bytes, critical_percent });
         }
         Ok(())
     }
@@ -85,7 +89,9 @@ pub struct Removal {
 pub struct Caretaker {
     servant: ServantId,
     room: Room,
-    shelf: Shelf,
+    hands: Hands,
+    /// Where the engine keeps its images, once it has said so.
+    engine_root: Option<PathBuf>,
     reports: Reports,
     /// The releases that are in use, as far as was told.
     used: watch::Receiver<BTreeSet<ReleaseKey>>,
@@ -100,13 +106,24 @@ impl Caretaker {
     pub fn new(
         servant: ServantId,
         room: Room,
-        shelf: Shelf,
+        hands: Hands,
         reports: Reports,
         used: watch::Receiver<BTreeSet<ReleaseKey>>,
         removals: mpsc::Sender<Removal>,
     ) -> Self {
-        let (level, looked_at, untold, told_at) = (None, None, Vec::new(), None);
-        Self { servant, room, shelf, reports, used, removals, level, looked_at, untold, told_at }
+        Self {
+            servant,
+            room,
+            hands,
+            engine_root: None,
+            reports,
+            used,
+            removals,
+            level: None,
+            looked_at: None,
+            untold: Vec::new(),
+            told_at: None,
+        }
     }
 
     /// Looks after the disk for ever.
@@ -138,22 +155,16 @@ impl Caretaker {
     }
 
     async fn clean(&mut self, usage: Usage) -> io::Result<()> {
-        let (shelf, used) = (self.shelf.clone(), self.used.borrow_and_update().clone());
+        let (shelf, used) = (self.hands.shelf.clone(), self.used.borrow_and_update().clone());
         let things = blocking(move || shelf.unused(&used)).await?;
-        let candidates: Vec<_> = things.iter().map(|thing| thing.candidate.clone()).collect();
-        let now = service::clock::now();
-        let chosen = policy::removals(&self.room.settings, now, usage, &candidates);
-        let chosen: Vec<(Thing, RemovalReason)> =
-            chosen.into_iter().map(|(place, why)| (things[place].clone(), why)).collect();
+        let (here, elsewhere) = self.by_disk(things).await;
+        let mut chosen = self.chosen(usage, here);
+        if let Some((usage, images)) = elsewhere {
+            chosen.extend(self.chosen(usage, images));
+        }
         let moved = self.moved(chosen.iter().map(|(thing, _)| thing.clone()).collect()).await;
-        // Also what an earlier life has left there.
-        let shelf = self.shelf.clone();
-        blocking(move || {
-            shelf.empty_trash();
-            Ok(())
-        })
-        .await?;
-        for (thing, why) in chosen.into_iter().filter(|(thing, _)| moved.contains(thing)) {
+        let gone = self.hands.remove(moved).await?;
+        for (thing, why) in chosen.into_iter().filter(|(thing, _)| gone.contains(thing)) {
             let candidate = thing.candidate;
             tracing::info!(what = ?candidate.what, name = candidate.name, bytes = candidate.bytes, ?why, "removed");
             let mut name = candidate.name;
@@ -163,7 +174,32 @@ impl Caretaker {
         Ok(())
     }
 
-    /// Which of these could be moved out of the way: none when the servant ends.
+    /// What lies on the disk of the data folder; and the images, where the engine keeps them on another one.
+    async fn by_disk(&mut self, things: Vec<Thing>) -> (Vec<Thing>, Option<(Usage, Vec<Thing>)>) {
+        let is_image = |thing: &Thing| thing.candidate.what == Removable::Image;
+        if !things.iter().any(is_image) {
+            return (things, None);
+        }
+        if self.engine_root.is_none() {
+            self.engine_root = self.hands.engine.root().await.ok();
+        }
+        let (images, here): (Vec<_>, Vec<_>) = things.into_iter().partition(is_image);
+        let device = |folder: &Path| folder.metadata().map(|metadata| metadata.dev()).ok();
+        match self.engine_root.as_deref() {
+            // An engine that does not answer removes nothing.
+            None => (here, None),
+            Some(root) if device(root) == device(&self.room.folder) => ([here, images].concat(), None),
+            Some(root) => (here, self::usage(root).ok().map(|usage| (usage, images))),
+        }
+    }
+
+    fn chosen(&self, usage: Usage, things: Vec<Thing>) -> Vec<(Thing, RemovalReason)> {
+        let candidates: Vec<_> = things.iter().map(|thing| thing.candidate.clone()).collect();
+        let chosen = policy::removals(&self.room.settings, service::clock::now(), usage, &candidates);
+        chosen.into_iter().map(|(place, why)| (things[place].clone(), why)).collect()
+    }
+
+    /// Which of these could be moved out of the way, or may be removed: none when the servant ends.
     async fn moved(&self, things: Vec<Thing>) -> Vec<Thing> {
         let (moved, answer) = oneshot::channel();
         if things.is_empty() || self.removals.send(Removal { things, moved }).await.is_err() {

@@ -15,6 +15,7 @@ mod run;
 pub mod records;
 mod place;
 
+use crate::holder::groups::Groups;
 use crate::keeper;
 use crate::reports::{Reports, Sender};
 use crate::view::Followed;
@@ -185,6 +186,10 @@ impl Host {
             (Err(reason), ExecWish::Run) => outcome(run::not_started(reason)),
             (Ok(order), ExecWish::Run) => {
                 let outcome = run::run(&self.program, &assigned, &order, &mut watcher, wished).await;
+                let groups = Groups::new(&order.groups);
+                // Mostly nobody is left in them.
+                groups.kill();
+                groups.remove();
                 if order.reach == Reach::Container {
                     sweep(exec).await;
                 }

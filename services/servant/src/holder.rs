@@ -9,7 +9,7 @@
 pub mod words;
 pub mod runs;
 pub mod stem;
-mod raw;
+pub(crate) mod raw;
 mod launch;
 mod child;
 mod lines;

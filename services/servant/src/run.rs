@@ -3,6 +3,7 @@
 
 mod background;
 mod found;
+mod make_way;
 mod measured;
 mod perform;
 mod preparing;
@@ -15,8 +16,9 @@ use crate::args::Args;
 use crate::cgroup::Cgroups;
 use crate::container::Engine;
 use crate::container::supply::Supplier;
+use crate::container::supply::ledger::Ledger;
 use crate::disk::shelf::Shelf;
-use crate::disk::{Caretaker, Room};
+use crate::disk::{Caretaker, Hands, Room};
 use crate::exec::records::Records;
 use crate::exec::{self, Executor};
 use crate::keeper::Host;
@@ -32,9 +34,12 @@ use bus::Bus;
 use events::report::{Emitted, PortRange};
 use events::{Labels, ServantId, ServantName, label};
 use service::Shutdown;
-use service::data::Folder;
+use service::data::{Folder, Passage};
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -86,10 +91,11 @@ impl Servant {
     pub async fn open(args: &Args) -> Result<Self> {
         let name = name(args)?;
         let labels = label::collect(args.labels.iter().cloned()).context("--label or KING_LABELS")?;
-        let folder = Folder::open(args.common.data.join(format!("servant-{name}")))?;
+        // Instances of other users may have been let through, to their releases.
+        let folder = Folder::open_for(args.common.data.join(format!("servant-{name}")), Passage::Kept)?;
         let servant = ServantId(service::identity::load_or_create(&folder.join("id"))?);
-        for part in ["instances", "releases"] {
-            std::fs::create_dir_all(folder.join(part)).with_context(|| format!("could not make {part}"))?;
+        for (part, mode) in PARTS {
+            make_part(&folder.join(part), mode).with_context(|| format!("could not make {part}"))?;
         }
         spread(&folder.join("instances"));
         let boot = host::boot_id().context("could not read the boot id of the kernel")?;
@@ -104,13 +110,20 @@ impl Servant {
         };
         let bus = bus::connect(&options).await?;
         let engine = Engine::new(args.docker_socket.clone());
-        let supplier = Supplier { engine: engine.clone(), bus: bus.clone(), folder: folder.join("releases") };
+        let room = Room { folder: folder.path().to_owned(), settings: args.disk_settings()? };
+        let supplier = Supplier {
+            engine: engine.clone(),
+            bus: bus.clone(),
+            folder: folder.join("releases"),
+            ledger: Ledger::open(folder.join("images")).context("could not make images")?,
+            room: room.clone(),
+        };
         let preparer = Preparer {
             supplier,
             bus: bus.clone(),
             servant,
             releases: folder.join("releases"),
-            room: Room { folder: folder.path().to_owned(), settings: args.disk_settings()? },
+            room,
             boot,
             path: args.path.clone(),
         };
@@ -164,9 +177,14 @@ impl Servant {
         let (end_execs, execs) = self.execs()?;
         let (used, told) = watch::channel(BTreeSet::new());
         let (wishes, removals) = mpsc::channel(1);
-        let shelf = Shelf { releases: self.preparer.releases.clone() };
+        let shelf = Shelf {
+            releases: self.preparer.releases.clone(),
+            instances: self.instances(),
+            images: self.preparer.supplier.ledger.clone(),
+        };
+        let hands = Hands { shelf, engine: self.engine.clone() };
         let (servant, room) = (self.sender.servant, self.preparer.room.clone());
-        let caretaker = Caretaker::new(servant, room, shelf, self.reports.clone(), told, wishes);
+        let caretaker = Caretaker::new(servant, room, hands, self.reports.clone(), told, wishes);
         let mut shell = shell::Shell::new(self, used, removals);
         tokio::select! {
             found = shell.find() => found?,
@@ -210,6 +228,8 @@ impl Servant {
                 instances: self.instances(),
                 releases: self.preparer.releases.clone(),
                 path: self.preparer.path.clone(),
+                cgroups: self.host.cgroups.clone(),
+                events: self.hub.place(),
             },
             program: PathBuf::from("/proc/self/exe"),
         };
@@ -228,6 +248,21 @@ impl Servant {
     fn instances(&self) -> PathBuf {
         self.folder.join("instances")
     }
+}
+
+/// The parts of the data folder: whoever may pass through that gets to the releases, and cannot list even these.
+const PARTS: [(&str, u32); 6] = [
+    ("instances", 0o700),
+    ("images", 0o700),
+    ("execs", 0o700),
+    ("table", 0o700),
+    ("outbox", 0o700),
+    ("releases", 0o711),
+];
+
+fn make_part(part: &Path, mode: u32) -> io::Result<()> {
+    std::fs::create_dir_all(part)?;
+    std::fs::set_permissions(part, Permissions::from_mode(mode))
 }
 
 /// Where apps tell of events. Without a place for that, everything else goes on.

@@ -9,8 +9,10 @@ mod frame;
 mod record;
 mod write;
 mod pack;
+mod give_up;
 mod read;
 
+pub use give_up::{give_up, waiting_bytes};
 pub use pack::{pack, tidy};
 pub use read::{Batch, BatchLimits, Bookmark, SpoolReader};
 pub use write::{SpoolLimits, SpoolWriter};

@@ -83,6 +83,25 @@ async fn a_process_has_its_files_its_niceness_and_its_user() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_user_that_was_let_through_has_its_release_by_absolute_paths_and_nothing_else_of_the_servant() {
+    let mut kingdom = Kingdom::with_servant(&[]).await;
+    let let_through = |path: &std::path::Path| {
+        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o711)).unwrap();
+    };
+    let_through(kingdom.data.path());
+    let_through(&kingdom.folder());
+    kingdom.end_servant();
+    kingdom.start_servant();
+    let mut process = script(
+        "cat \"$PWD/x\"; echo; for part in . instances images execs table outbox releases ev; do ls \"$PWD/../../../$part\" 2>&1 | grep -c denied; done; exec sleep 1000",
+    );
+    process.supervision.user = Some("nobody".to_owned());
+    let one = run(&mut kingdom, process).await;
+    let lines = kingdom.lines(one, "stdout", 9).await;
+    assert_eq!(lines.into_values().collect::<Vec<_>>(), ["x", "1", "1", "1", "1", "1", "1", "1", "1"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_user_that_the_host_lacks_is_a_failed_start_with_its_reason() {
     let mut kingdom = Kingdom::with_servant(&[]).await;
     let mut process = script("sleep 1000");

@@ -81,6 +81,8 @@ pub enum RemovalReason {
     Count,
     /// The disk was too full.
     Room,
+    /// More of it waited than is kept.
+    Cap,
 }
 
 impl fmt::Display for RemovalReason {
@@ -89,6 +91,7 @@ impl fmt::Display for RemovalReason {
             Self::Age => "not used for long",
             Self::Count => "newer ones are kept",
             Self::Room => "the disk was too full",
+            Self::Cap => "more waited than is kept",
         })
     }
 }

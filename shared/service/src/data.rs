@@ -34,16 +34,33 @@ pub struct Folder {
     _lock: File,
 }
 
+/// Who may pass through a folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passage {
+    /// Its owner alone.
+    Private,
+    /// Also those who were let through before (`chmod o+x`), to what in there is open to them. They still cannot look around.
+    Kept,
+}
+
 impl Folder {
     /// Makes the folder where it is missing (mode 0700, parents too) and takes its lock.
     ///
     /// # Errors
     /// When another process holds it, named by its pid; or when the file system refuses.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, FolderError> {
+        Self::open_for(path, Passage::Private)
+    }
+
+    /// The same, but for who may pass through it.
+    ///
+    /// # Errors
+    /// As [`Folder::open`].
+    pub fn open_for(path: impl Into<PathBuf>, passage: Passage) -> Result<Self, FolderError> {
         let path = path.into();
         DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(failed("create", &path))?;
         let path = path.canonicalize().map_err(failed("resolve", &path))?;
-        keep_private(&path)?;
+        keep_private(&path, passage)?;
         let lock = take_lock(&path)?;
         Ok(Self { path, _lock: lock })
     }
@@ -59,12 +76,16 @@ impl Folder {
     }
 }
 
-fn keep_private(path: &Path) -> Result<(), FolderError> {
-    let mode = path.metadata().map_err(failed("look at", path))?.permissions().mode();
-    if mode & 0o077 == 0 {
+fn keep_private(path: &Path, passage: Passage) -> Result<(), FolderError> {
+    let mode = path.metadata().map_err(failed("look at", path))?.permissions().mode() & 0o777;
+    let kept = match passage {
+        Passage::Private => 0,
+        Passage::Kept => mode & 0o011,
+    };
+    if mode & 0o077 == kept {
         return Ok(());
     }
-    std::fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(failed("make private", path))
+    std::fs::set_permissions(path, Permissions::from_mode(0o700 | kept)).map_err(failed("make private", path))
 }
 
 fn take_lock(folder: &Path) -> Result<File, FolderError> {
@@ -137,6 +158,16 @@ mod tests {
         assert!(second.to_string().contains(&std::process::id().to_string()), "{second}");
         drop(first);
         Folder::open(&path).expect("it was let go");
+    }
+
+    #[test]
+    fn who_was_let_through_stays_so_only_where_that_is_wanted_and_sees_nothing() {
+        let parent = tempfile::tempdir().expect("a temporary folder");
+        for (passage, wanted) in [(Passage::Kept, 0o711), (Passage::Private, 0o700)] {
+            std::fs::set_permissions(parent.path(), Permissions::from_mode(0o755)).expect("set");
+            let folder = Folder::open_for(parent.path(), passage).expect("nobody holds it");
+            assert_eq!(folder.path().metadata().expect("it exists").permissions().mode() & 0o777, wanted);
+        }
     }
 
     #[test]

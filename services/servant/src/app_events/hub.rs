@@ -60,6 +60,11 @@ impl Hub {
         (Self { inner: Arc::new(inner) }, events)
     }
 
+    /// Where all sockets lie.
+    pub fn place(&self) -> Option<Place> {
+        self.inner.place.clone()
+    }
+
     /// Opens the sockets of an instance, if they are not open. None where there can be none, which is logged.
     pub fn open(&self, instance: InstanceId, teller: Teller) -> Option<Paths> {
         let paths = self.inner.place.as_ref()?.of(instance, teller);

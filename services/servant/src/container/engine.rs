@@ -1,7 +1,7 @@
 //! The engine behind its unix socket: the calls that the Servant needs, each with a limit on its time. The only module
 //! that names bollard. It decides nothing; [`super::shape`] says what a container is, [`super::life`] what becomes of it.
 
-mod images;
+pub mod images;
 pub mod inside;
 mod paths;
 

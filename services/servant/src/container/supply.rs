@@ -3,15 +3,21 @@
 //! [`build`].
 
 mod build;
+pub mod ledger;
+mod names;
 
 pub use build::Built;
 
 use super::engine::{Engine, EngineError};
+use crate::disk::{NoRoom, Room};
+use crate::spec::ReleaseKey;
 use bus::Bus;
 use bus::objects::{ObjectError, Objects};
 use events::limits::IMAGE_BYTES;
 use events::view::AssignedImage;
 use events::{Digest, ImageName};
+use ledger::{Brought, Ledger};
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -43,6 +49,8 @@ pub enum SupplyError {
     Images(usize),
     #[error("the archive of the image could not be kept aside: {0}")]
     File(#[from] io::Error),
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
     #[error("{reason}; the last lines:\n{last}")]
     Build { reason: String, last: String },
 }
@@ -60,6 +68,7 @@ impl SupplyError {
             | Self::Object(_)
             | Self::Images(_)
             | Self::File(_)
+            | Self::NoRoom(_)
             | Self::Build { .. } => true,
         }
     }
@@ -71,6 +80,17 @@ const HELD: &str = "kingdom.local/held";
 /// What the engine calls an image that the kingdom holds.
 pub fn held_name(digest: &Digest) -> String {
     format!("{HELD}:{digest}")
+}
+
+/// What the engine calls the images that these releases need.
+pub fn names(used: &BTreeSet<ReleaseKey>) -> BTreeSet<String> {
+    let name = |key: &ReleaseKey| match key.image.as_ref()? {
+        AssignedImage::Named(name) => Some(name.to_string()),
+        AssignedImage::Held(digest) => Some(held_name(digest)),
+        AssignedImage::Build(_) => Some(build::name(&key.archive)),
+        AssignedImage::Awaited => None,
+    };
+    used.iter().filter_map(name).collect()
 }
 
 /// What became of an image.
@@ -89,6 +109,9 @@ pub struct Supplier {
     pub bus: Bus,
     /// Where archives are put for a moment.
     pub folder: PathBuf,
+    pub ledger: Ledger,
+    /// The room where these are put.
+    pub room: Room,
 }
 
 impl Supplier {
@@ -109,7 +132,7 @@ impl Supplier {
     async fn named(&self, name: &ImageName) -> Result<(), SupplyError> {
         let mut patience = Patience::default();
         while let Err(error) = self.try_named(name).await {
-            patience.after(error.into()).await.map_err(|error| match error {
+            patience.after(error).await.map_err(|error| match error {
                 SupplyError::Engine(source) => SupplyError::Pull { name: name.clone(), source },
                 other => other,
             })?;
@@ -117,12 +140,29 @@ impl Supplier {
         Ok(())
     }
 
-    async fn try_named(&self, name: &ImageName) -> Result<(), EngineError> {
+    async fn try_named(&self, name: &ImageName) -> Result<(), SupplyError> {
         if self.engine.image(name.as_str()).await?.is_some() {
             return Ok(());
         }
+        self.check_room().await?;
         tracing::info!(%name, "pulling");
-        self.engine.pull(name.as_str(), IMAGE).await
+        self.engine.pull(name.as_str(), IMAGE).await?;
+        self.note(name.as_str()).await
+    }
+
+    /// Whether there is room for an image: here, and where the engine keeps it.
+    async fn check_room(&self) -> Result<(), SupplyError> {
+        self.room.check(0)?;
+        let root = self.engine.root().await?;
+        Ok(Room { folder: root, settings: self.room.settings }.check(0)?)
+    }
+
+    /// Keeps in mind that the engine has this image because it was asked for here.
+    async fn note(&self, name: &str) -> Result<(), SupplyError> {
+        let Some(image) = self.engine.image(name).await? else { return Ok(()) };
+        let brought = Brought { name: name.to_owned(), id: image.id, bytes: image.bytes };
+        let ledger = self.ledger.clone();
+        Ok(tokio::task::spawn_blocking(move || ledger.note(&brought)).await.map_err(io::Error::other)??)
     }
 
     async fn held(&self, digest: &Digest) -> Result<(), SupplyError> {
@@ -138,14 +178,39 @@ impl Supplier {
         if self.engine.image(&held_name(digest)).await?.is_some() {
             return Ok(());
         }
+        self.check_room().await?;
         let aside = Aside::new(&self.folder);
         Objects::open(&self.bus).await?.get_file(digest, IMAGE_BYTES, &aside.0).await?;
+        let path = aside.0.clone();
+        let given =
+            tokio::task::spawn_blocking(move || names::of(&path)).await.map_err(io::Error::other)??;
+        let mut before = Vec::new();
+        for name in given {
+            before.push((self.engine.image(&name).await?.map(|image| image.id), name));
+        }
         let images = self.engine.load(&aside.0, IMAGE).await?;
-        let [image] = images.as_slice() else {
-            return Err(SupplyError::Images(images.len()));
+        let loaded = match images.as_slice() {
+            [image] => self.engine.tag(image, HELD, &digest.to_string()).await.map_err(SupplyError::from),
+            _ => Err(SupplyError::Images(images.len())),
         };
-        tracing::info!(%digest, image, "loaded");
-        Ok(self.engine.tag(image, HELD, &digest.to_string()).await?)
+        self.give_back(before).await?;
+        loaded?;
+        tracing::info!(%digest, image = images[0], "loaded");
+        self.note(&held_name(digest)).await
+    }
+
+    /// The names that an archive took are given back to the images that had them, or to none.
+    async fn give_back(&self, before: Vec<(Option<String>, String)>) -> Result<(), EngineError> {
+        for (id, name) in before {
+            match id {
+                Some(id) => {
+                    let (repository, tag) = name.rsplit_once(':').unwrap_or((&name, "latest"));
+                    self.engine.tag(&id, repository, tag).await?;
+                }
+                None => drop(self.engine.remove_image(&name).await?),
+            }
+        }
+        Ok(())
     }
 }
 

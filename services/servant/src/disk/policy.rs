@@ -1,17 +1,19 @@
 //! What is removed to keep a disk from filling, in which order, and when it counts as full. Pure: what there is and what
 //! time it is comes in.
 //!
-//! First goes what was not used for long, and what newer ones have taken the place of. Only when the disk is too full all
-//! the same, more goes, the least loss first: releases and images, which can be had again, those not used for longest
-//! first; then output of instances that are gone and that is stored nowhere else.
+//! Releases and images can be had again: first goes what was not used for long, and what newer ones have taken the place
+//! of; and when the disk is too full all the same, more of them, those not used for longest first. Output of instances that
+//! are gone and that is stored nowhere else cannot: it goes only beyond its cap, the oldest first.
 
 use events::Timestamp;
 use events::disk::{Disk, DiskLevel, Removable, RemovalReason};
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A level is left only when the disk is emptier by so much than where it began, in percent: so it does not flutter.
 const HYSTERESIS_PERCENT: u8 = 2;
+/// The output that waits takes no more than this part of a disk, whatever its cap.
+const OUTPUT_PART: u64 = 10;
 /// A disk with so much room is not full, whatever part of it that is.
 pub const PLENTY_BYTES: u64 = 16 << 30;
 
@@ -24,8 +26,10 @@ pub struct Settings {
     pub critical_percent: u8,
     /// So many unused releases of each app are kept, for a quick way back.
     pub keep_releases: usize,
-    /// How long they are kept, and output that cannot be stored, in milliseconds.
+    /// How long they are kept, and unused images, in milliseconds.
     pub keep_ms: u64,
+    /// So much output of instances that are gone waits until it can be stored.
+    pub output_bytes: u64,
 }
 
 /// How full a disk is.
@@ -37,6 +41,11 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// What there is of it.
+    fn total(self) -> u64 {
+        self.used_bytes.saturating_add(self.free_bytes)
+    }
+
     /// As `df` tells it: rounded up.
     pub fn percent(self) -> u8 {
         let total = u128::from(self.used_bytes) + u128::from(self.free_bytes);
@@ -102,17 +111,20 @@ pub fn removals(
     usage: Usage,
     candidates: &[Candidate],
 ) -> Vec<(usize, RemovalReason)> {
+    let (output, rest): (Vec<usize>, Vec<usize>) =
+        (0..candidates.len()).partition(|place| is_output(candidates[*place].what));
     let mut chosen: Vec<(usize, RemovalReason)> = Vec::new();
-    let places = |left: &[(usize, RemovalReason)]| -> Vec<usize> {
-        (0..candidates.len()).filter(|place| left.iter().all(|(gone, _)| gone != place)).collect()
-    };
-    let is_old = |place: &usize| now.since(candidates[*place].unused_since) > settings.keep_ms;
-    chosen.extend(places(&[]).into_iter().filter(is_old).map(|place| (place, RemovalReason::Age)));
-    chosen.extend(surplus(settings, candidates, places(&chosen)).map(|place| (place, RemovalReason::Count)));
+    let cap = settings.output_bytes.min(usage.total() / OUTPUT_PART);
+    chosen.extend(beyond(cap, candidates, output).into_iter().map(|place| (place, RemovalReason::Cap)));
+    let (old, rest): (Vec<usize>, Vec<usize>) =
+        rest.into_iter().partition(|place| now.since(candidates[*place].unused_since) > settings.keep_ms);
+    chosen.extend(old.into_iter().map(|place| (place, RemovalReason::Age)));
+    let surplus: BTreeSet<usize> = surplus(settings, candidates, &rest).collect();
+    chosen.extend(surplus.iter().map(|place| (*place, RemovalReason::Count)));
     let freed: u64 = chosen.iter().map(|(place, _)| candidates[*place].bytes).sum();
     let mut usage = usage.without(freed);
-    let mut rest = places(&chosen);
-    rest.sort_by_key(|place| (loss(candidates[*place].what), candidates[*place].unused_since, *place));
+    let mut rest: Vec<usize> = rest.into_iter().filter(|place| !surplus.contains(place)).collect();
+    rest.sort_by_key(|place| (candidates[*place].unused_since, *place));
     for place in rest {
         if !usage.reaches(settings.high_percent) {
             break;
@@ -123,13 +135,25 @@ pub fn removals(
     chosen
 }
 
+/// The oldest of what takes more than this together.
+fn beyond(cap: u64, candidates: &[Candidate], mut places: Vec<usize>) -> Vec<usize> {
+    places.sort_by_key(|place| (candidates[*place].unused_since, *place));
+    let mut total: u64 = places.iter().map(|place| candidates[*place].bytes).sum();
+    let is_too_much = |place: &usize| {
+        let is_so = total > cap;
+        total -= candidates[*place].bytes;
+        is_so
+    };
+    places.into_iter().take_while(is_too_much).collect()
+}
+
 /// Releases beyond those that are kept of each app, the newest first.
-fn surplus(settings: &Settings, candidates: &[Candidate], left: Vec<usize>) -> impl Iterator<Item = usize> {
+fn surplus(settings: &Settings, candidates: &[Candidate], left: &[usize]) -> impl Iterator<Item = usize> {
     let mut groups: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for place in left {
-        match candidates[place].what {
-            Removable::Release => groups.entry(&candidates[place].group).or_default().push(place),
-            // Whoever looks after them knows how many are kept.
+        match candidates[*place].what {
+            Removable::Release => groups.entry(&candidates[*place].group).or_default().push(*place),
+            // They have no order by which one takes another's place.
             Removable::Image | Removable::Output => {}
         }
     }
@@ -144,11 +168,10 @@ fn surplus(settings: &Settings, candidates: &[Candidate], left: Vec<usize>) -> i
         .into_iter()
 }
 
-/// What is lost with it: the least first.
-fn loss(what: Removable) -> u8 {
+fn is_output(what: Removable) -> bool {
     match what {
-        Removable::Release | Removable::Image => 0,
-        Removable::Output => 1,
+        Removable::Release | Removable::Image => false,
+        Removable::Output => true,
     }
 }
 
@@ -161,8 +184,13 @@ mod laws {
     const NOW: Timestamp = Timestamp(1_000_000);
 
     fn settings() -> impl Strategy<Value = Settings> {
-        (1..90_u8, 1..9_u8, 0..4_usize, 0..1_000_000_u64).prop_map(|(high, more, keep_releases, keep_ms)| {
-            Settings { high_percent: high, critical_percent: high + more, keep_releases, keep_ms }
+        let numbers = (1..90_u8, 1..9_u8, 0..4_usize, 0..1_000_000_u64, 0..600_u64);
+        numbers.prop_map(|(high_percent, more, keep_releases, keep_ms, output_bytes)| Settings {
+            high_percent,
+            critical_percent: high_percent + more,
+            keep_releases,
+            keep_ms,
+            output_bytes,
         })
     }
 
@@ -198,7 +226,8 @@ mod laws {
             let places: BTreeSet<usize> = gone.iter().map(|(place, _)| *place).collect();
             prop_assert_eq!(places.len(), gone.len(), "each once");
             let left = after(usage, &candidates, &gone);
-            prop_assert!(!left.reaches(settings.high_percent) || places.len() == candidates.len());
+            let is_left = |(place, one): (usize, &Candidate)| one.what != Removable::Output && !places.contains(&place);
+            prop_assert!(!left.reaches(settings.high_percent) || !candidates.iter().enumerate().any(is_left));
             if let Some((last, RemovalReason::Room)) = gone.last() {
                 let before = after(usage, &candidates, &gone[..gone.len() - 1]);
                 prop_assert!(before.reaches(settings.high_percent), "{} was not needed", last);
@@ -230,24 +259,32 @@ mod laws {
                         && (one.unused_since, *other) > (it.unused_since, place)
                 }).count();
                 match why {
-                    RemovalReason::Age => prop_assert!(is_old),
+                    RemovalReason::Age => prop_assert!(is_old && it.what != Removable::Output),
                     RemovalReason::Count => prop_assert!(it.what == Removable::Release && newer >= settings.keep_releases),
                     RemovalReason::Room => prop_assert!(false, "there is room"),
+                    RemovalReason::Cap => prop_assert!(it.what == Removable::Output),
                 }
             }
         }
 
         #[test]
-        fn output_goes_for_room_only_when_nothing_else_is_left(
+        fn output_goes_beyond_its_cap_alone_the_oldest_first_and_no_more_than_must(
             settings in settings(), usage in usage(), candidates in candidates(),
         ) {
             let gone = removals(&settings, NOW, usage, &candidates);
-            let for_room = |what: Removable| gone.iter().any(|(place, why)| *why == RemovalReason::Room && candidates[*place].what == what);
-            if for_room(Removable::Output) {
-                let others = candidates.iter().enumerate().filter(|(_, one)| one.what != Removable::Output);
-                for (place, _) in others {
-                    prop_assert!(gone.iter().any(|(gone, _)| *gone == place));
-                }
+            let cap = settings.output_bytes.min(usage.total() / OUTPUT_PART);
+            let is_gone = |place: usize| gone.iter().any(|(gone, _)| *gone == place);
+            let output = candidates.iter().enumerate().filter(|(_, one)| one.what == Removable::Output);
+            let (lost, kept): (Vec<_>, Vec<_>) = output.partition(|(place, _)| is_gone(*place));
+            let bytes: u64 = kept.iter().map(|(_, one)| one.bytes).sum();
+            prop_assert!(bytes <= cap);
+            let last = lost.iter().max_by_key(|(place, one)| (one.unused_since, *place));
+            if let Some((place, last)) = last {
+                prop_assert!(bytes + last.bytes > cap, "{} need not go", place);
+                prop_assert!(kept.iter().all(|(other, one)| (one.unused_since, *other) > (last.unused_since, *place)));
+            }
+            for (place, why) in &gone {
+                prop_assert_eq!(*why == RemovalReason::Cap, candidates[*place].what == Removable::Output);
             }
         }
 
@@ -263,7 +300,13 @@ mod laws {
 
     #[test]
     fn a_large_disk_with_room_is_not_full() {
-        let settings = Settings { high_percent: 85, critical_percent: 95, keep_releases: 3, keep_ms: 0 };
+        let settings = Settings {
+            high_percent: 85,
+            critical_percent: 95,
+            keep_releases: 3,
+            keep_ms: 0,
+            output_bytes: 1 << 30,
+        };
         let usage = Usage { used_bytes: 99 << 40, free_bytes: 20 << 30 };
         assert_eq!((usage.percent(), settings.level(usage, DiskLevel::Normal)), (100, DiskLevel::Normal));
         assert_eq!(settings.level(usage.with(10 << 30), DiskLevel::Normal), DiskLevel::Critical);

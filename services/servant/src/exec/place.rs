@@ -1,18 +1,23 @@
-//! Where a run takes place: on the host as the Servant's own user, in the surroundings of an instance, with its
-//! environment and in the folder of its release, or in its container.
+//! Where a run takes place: on the host as the Servant's own user, in the surroundings of an instance, as its user, with its
+//! environment and limits and in the folder of its release, or in its container.
 
 use super::EXEC_VARIABLE;
 use super::inside::{self, InsideOrder};
 use super::words::{Reach, RunOrder};
+use crate::app_events::place::{Place, Teller};
+use crate::app_events::variables;
+use crate::cgroup::Cgroups;
+use crate::holder::words::{Confinement, GroupOrder};
 use crate::keeper::InstanceFolder;
 use crate::release::ReleaseFolder;
 use crate::release::build::base_environment;
 use crate::spec::{Runtime, Spec};
 use events::exec::Stdio;
 use events::view::AssignedExec;
-use events::{InstanceId, ServantId, ServantName};
+use events::{ExecId, InstanceId, ServantId, ServantName};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 /// What is known of this host.
 #[derive(Clone, Debug)]
@@ -25,6 +30,18 @@ pub struct Places {
     pub releases: PathBuf,
     /// Where programs are looked for.
     pub path: String,
+    pub cgroups: Arc<Cgroups>,
+    /// Where apps tell of events.
+    pub events: Option<Place>,
+}
+
+/// In whose surroundings a run is.
+#[derive(Default)]
+struct Surroundings {
+    environment: BTreeMap<String, String>,
+    directory: PathBuf,
+    groups: Vec<GroupOrder>,
+    confinement: Confinement,
 }
 
 impl Places {
@@ -37,13 +54,12 @@ impl Places {
         if let Some(spec) = spec.as_ref().filter(|spec| spec.runtime() == Runtime::Container) {
             return self.inside(assigned, spec.instance);
         }
-        let (mut environment, directory) = match spec {
-            Some(spec) => self.of_instance(&spec),
-            None => (base_environment(Path::new("/"), &self.path), PathBuf::from("/")),
+        let mut around = match spec {
+            Some(spec) => self.of_instance(&spec, assigned.exec)?,
+            None => self.of_host(),
         };
-        environment.extend(self.told(assigned));
-        let (arguments, terminal) = (assigned.command.clone(), is_terminal(assigned));
-        Ok(RunOrder { arguments, environment, directory, terminal, reach: Reach::Runner })
+        around.environment.extend(self.told(assigned));
+        Ok(around.order(assigned.command.clone(), is_terminal(assigned), Reach::Runner))
     }
 
     /// What every run is told of itself.
@@ -71,12 +87,10 @@ impl Places {
             terminal: is_terminal(assigned),
         };
         let order = serde_json::to_string(&order).map_err(|error| error.to_string())?;
-        let directory = PathBuf::from("/");
-        let mut environment = base_environment(&directory, &self.path);
-        environment.extend(told);
+        let mut around = self.of_host();
+        around.environment.extend(told);
         let arguments = ["/proc/self/exe".to_owned(), inside::WORD.to_owned(), order].into();
-        let terminal = is_terminal(assigned);
-        Ok(RunOrder { arguments, environment, directory, terminal, reach: Reach::Container })
+        Ok(around.order(arguments, is_terminal(assigned), Reach::Container))
     }
 
     fn spec(&self, instance: InstanceId) -> Result<Spec, String> {
@@ -84,11 +98,35 @@ impl Places {
         folder.spec().ok_or_else(|| format!("the instance {instance} is not on this servant any more"))
     }
 
-    fn of_instance(&self, spec: &Spec) -> (BTreeMap<String, String>, PathBuf) {
-        let tree = ReleaseFolder::new(&self.releases, &spec.key).tree;
-        let mut environment = base_environment(&tree, &self.path);
+    fn of_host(&self) -> Surroundings {
+        let directory = PathBuf::from("/");
+        let environment = base_environment(&directory, &self.path);
+        Surroundings { environment, directory, ..Surroundings::default() }
+    }
+
+    fn of_instance(&self, spec: &Spec, exec: ExecId) -> Result<Surroundings, String> {
+        let directory = ReleaseFolder::new(&self.releases, &spec.key).tree;
+        let mut environment = base_environment(&directory, &self.path);
         environment.extend(spec.environment(0));
-        (environment, tree)
+        if let (Some(place), Ok(teller)) = (&self.events, Teller::of(spec)) {
+            environment.extend(variables(&place.of(spec.instance, teller)));
+        }
+        let supervision = &spec.how.supervision;
+        let confinement = self.cgroups.confinement(supervision).map_err(|error| error.to_string())?;
+        let groups = self.cgroups.make_beside(spec.instance, exec, &supervision.limits);
+        Ok(Surroundings {
+            environment,
+            directory,
+            groups: groups.map_err(|error| error.to_string())?,
+            confinement,
+        })
+    }
+}
+
+impl Surroundings {
+    fn order(self, arguments: Vec<String>, terminal: bool, reach: Reach) -> RunOrder {
+        let Self { environment, directory, groups, confinement } = self;
+        RunOrder { arguments, environment, directory, terminal, reach, groups, confinement }
     }
 }
 

@@ -5,13 +5,16 @@
 use super::session::{self, Controls};
 use super::words::{KILL, ORDER_BYTES, RunOrder, Said, TERMINATE};
 use crate::holder::orphans;
+use crate::holder::words::GroupOrder;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FileType, Uid, fchown, fstat};
 use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitStatus, getpid, kill_process_group, pidfd_open, set_child_subreaper, setsid,
     test_kill_process_group,
 };
+use std::fs::File;
 use std::io::{self, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
@@ -77,15 +80,38 @@ fn receive(servant: &mut UnixStream) -> io::Result<(RunOrder, [OwnedFd; 3])> {
 
 fn start(order: &RunOrder, [input, output, errors]: [OwnedFd; 3]) -> Result<Pid, String> {
     let (program, arguments) = order.arguments.split_first().ok_or("the command is empty")?;
+    let confined = "its limits and user cannot be set";
+    let groups = lists(&order.groups).map_err(|error| format!("{confined}: {error}"))?;
+    for descriptor in [&input, &output, &errors] {
+        give_away(descriptor, order).map_err(|error| format!("{confined}: {error}"))?;
+    }
     let mut command = Command::new(program);
     command.args(arguments).env_clear().envs(&order.environment).current_dir(&order.directory);
     command.stdin(Stdio::from(input)).stdout(Stdio::from(output)).stderr(Stdio::from(errors));
-    session::lead(&mut command, if order.terminal { Controls::Terminal } else { Controls::Nothing });
+    let controls = if order.terminal { Controls::Terminal } else { Controls::Nothing };
+    session::lead(&mut command, controls, groups, order.confinement.clone());
     let child = command.spawn().map_err(|error| {
         format!("{program:?} could not be started in {}: {error}", order.directory.display())
     })?;
     // Its ends of the pipes are in `command` and go with it: only what runs holds them from here.
     Ok(Pid::from_child(&child))
+}
+
+/// The lists of who is in these groups.
+fn lists(groups: &[GroupOrder]) -> io::Result<Vec<OwnedFd>> {
+    let list = |group: &GroupOrder| File::options().write(true).open(group.path.join("cgroup.procs"));
+    groups.iter().map(|group| list(group).map(OwnedFd::from)).collect()
+}
+
+/// A pipe or terminal becomes the user's own who runs there: else it could not be opened by its name, such as `/dev/stdout`.
+fn give_away(descriptor: &OwnedFd, order: &RunOrder) -> io::Result<()> {
+    let Some(user) = &order.confinement.user else { return Ok(()) };
+    let kind = FileType::from_raw_mode(fstat(descriptor)?.st_mode);
+    // An empty input is a device of the host, and stays what it is.
+    if kind == FileType::Fifo || order.terminal {
+        fchown(descriptor, Some(Uid::from_raw(user.uid)), None)?;
+    }
+    Ok(())
 }
 
 fn say(servant: &mut UnixStream, said: &Said) {

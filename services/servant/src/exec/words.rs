@@ -1,6 +1,7 @@
 //! What the Servant and a runner say to each other over a socket: first the order, with its three descriptors beside its
 //! length; then single bytes there and lines of JSON back.
 
+use crate::holder::words::{Confinement, GroupOrder};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,6 +17,10 @@ pub struct RunOrder {
     pub terminal: bool,
     /// Where what it starts is.
     pub reach: Reach,
+    /// The control groups that hold all of it to its limits.
+    pub groups: Vec<GroupOrder>,
+    /// As whom, and within which limits of each process.
+    pub confinement: Confinement,
 }
 
 /// Where the processes of a run are.

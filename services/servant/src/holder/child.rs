@@ -7,6 +7,7 @@ use super::orphans;
 use super::words::{Slot, StartOrder, Told};
 use crate::spool::SpoolWriter;
 use events::Timestamp;
+use rustix::fs::{Uid, fchown};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process_group, test_kill_process_group};
@@ -80,6 +81,12 @@ impl Child {
             rustix::io::ioctl_fionbio(pipe, true)?;
             // A smaller pipe is only slower.
             let _ = rustix::pipe::fcntl_setpipe_size(pipe, PIPE_BYTES);
+        }
+        if let Some(user) = &order.confinement.user {
+            // Else it could not open them by their names, such as `/dev/stdout`.
+            for pipe in [&output, &errors] {
+                fchown(pipe, Some(Uid::from_raw(user.uid)), None)?;
+            }
         }
         let handed = Handed { input, output: output.as_fd(), errors: errors.as_fd(), sockets };
         let groups = Groups::new(&order.groups);

@@ -290,13 +290,29 @@ unsafe fn arrange(prepared: &mut Prepared) -> Result<(), c_int> {
             check(libc::dup2(*descriptor, number))?;
         }
         prepared.listen_pid.write(libc::getpid());
-        for group in &prepared.joined {
-            check_written(libc::write(group.as_raw_fd(), c"0".as_ptr().cast(), 1))?;
-        }
+        join(&prepared.joined)?;
         // Before the user is changed: the way there may be open to the servant alone.
         check(libc::chdir(prepared.directory.as_ptr()))?;
         confine(&prepared.confinement)
     }
+}
+
+/// Puts this process into these control groups, by their lists, and confines it: for a child between fork and exec, in which
+/// no memory may be taken.
+///
+/// # Errors
+/// When the system refuses one of it. Some may have been done.
+pub fn confine_self(joined: &[OwnedFd], confinement: &Confinement) -> io::Result<()> {
+    // SAFETY: these are calls of the system alone, and what they are given outlives them.
+    unsafe { join(joined).and_then(|()| confine(confinement)) }.map_err(io::Error::from_raw_os_error)
+}
+
+unsafe fn join(groups: &[OwnedFd]) -> Result<(), c_int> {
+    for group in groups {
+        // SAFETY: see `become_program`.
+        check_written(unsafe { libc::write(group.as_raw_fd(), c"0".as_ptr().cast(), 1) })?;
+    }
+    Ok(())
 }
 
 unsafe fn confine(confinement: &Confinement) -> Result<(), c_int> {

@@ -7,6 +7,7 @@ use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 const SPEC: &str = "spec";
 const SHIPPED: &str = "shipped";
@@ -102,6 +103,11 @@ impl InstanceFolder {
     /// Whether the instance is gone.
     pub fn is_stopped(&self) -> bool {
         self.path.join(STOPPED).exists()
+    }
+
+    /// Since when the instance is gone, if it is.
+    pub fn stopped_since(&self) -> Option<SystemTime> {
+        self.path.join(STOPPED).metadata().and_then(|mark| mark.modified()).ok()
     }
 
     /// Removes the folder with everything in it.

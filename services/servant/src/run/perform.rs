@@ -4,7 +4,7 @@ use super::shell::Shell;
 use crate::app_events::place::{Paths, Teller};
 use crate::app_events::variables;
 use crate::container::shape::Start;
-use crate::holder::words::{Confinement, SignalOrder, Slot, StartOrder, Told};
+use crate::holder::words::{SignalOrder, Slot, StartOrder, Told};
 use crate::keeper::InstanceFolder;
 use crate::probe::{self, Question};
 use crate::reconcile::{Action, Input, StartTrouble};
@@ -14,7 +14,7 @@ use crate::spec::{HealthTarget, Runtime, Spec};
 use crate::users;
 use anyhow::Result;
 use bus::outbox::OutboxError;
-use events::manifest::{CommandLine, StopSignal, Supervision};
+use events::manifest::{CommandLine, StopSignal};
 use events::report::InstanceNews;
 use events::{InstanceId, News};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -128,7 +128,7 @@ impl Shell {
         let supervision = &spec.how.supervision;
         let groups = self.host.cgroups.make(spec.instance, slot, &supervision.limits);
         let groups = groups.map_err(|error| hopeless(&error))?;
-        let confinement = self.confinement(supervision).map_err(|error| hopeless(&error))?;
+        let confinement = self.host.cgroups.confinement(supervision).map_err(|error| hopeless(&error))?;
         let folder = InstanceFolder::new(&self.instances, spec.instance);
         folder.create(spec).map_err(passing)?;
         let _ = self.ship(spec);
@@ -164,17 +164,6 @@ impl Shell {
                 None
             }
         }
-    }
-
-    /// What each process may, where no control group says so for all together.
-    fn confinement(&self, supervision: &Supervision) -> io::Result<Confinement> {
-        let limits = &supervision.limits;
-        Ok(Confinement {
-            open_files: limits.open_files.map(u64::from),
-            data_bytes: limits.memory_bytes.filter(|_| !self.host.cgroups.limits_memory()),
-            nice: limits.nice,
-            user: supervision.user.as_deref().map(users::find).transpose()?,
-        })
     }
 
     fn start_container(&mut self, spec: &Spec) -> io::Result<()> {

@@ -12,7 +12,7 @@ use crate::keeper::{Heard, HeardWhat, Host, Keeper};
 use crate::load::{self, Load};
 use crate::memory::{Memory, Standing};
 use crate::reconcile::{Input, Moment, Reconciler, Settings, StartTrouble};
-use crate::release::{self, Preparer, ReleaseFolder};
+use crate::release::{self, Preparer};
 use crate::reports::Reports;
 use crate::ship::{Dock, Shipping};
 use crate::spec::{ReleaseKey, specs};
@@ -58,7 +58,7 @@ pub struct Shell {
     pub(super) instances: PathBuf,
     pub(super) host: Host,
     at_end: AtEnd,
-    reconciler: Reconciler,
+    pub(super) reconciler: Reconciler,
     load: Load,
     /// When the load of workers is looked at.
     look: Interval,
@@ -161,7 +161,7 @@ impl Shell {
                         self.step(prepared.input).await?;
                     }
                 }
-                Some(removal) = self.removals.recv(), if !self.is_ending => self.remove(removal),
+                Some(removal) = self.removals.recv(), if !self.is_ending => self.make_way(removal),
                 // What has ended is kept until it is asked for.
                 Some(ended) = self.shippers.join_next() => {
                     if let Err(error) = ended {
@@ -473,24 +473,6 @@ impl Shell {
             tracing::warn!(%error, "what is left of unused releases could not be moved away");
         }
         self.used.send_if_modified(|told| std::mem::replace(told, used.clone()) != used);
-    }
-
-    /// Moves out of the way what the policy of the disk has chosen, unless it is in use by now.
-    fn remove(&mut self, removal: Removal) {
-        let releases = &self.preparer.releases;
-        let used = self.reconciler.releases_in_use();
-        let used: BTreeSet<PathBuf> = used.iter().map(|key| ReleaseFolder::new(releases, key).tree).collect();
-        let mut moved = Vec::new();
-        for thing in removal.things.into_iter().filter(|thing| !used.contains(&thing.place)) {
-            match release::set_aside(releases, &thing.place) {
-                Ok(()) => moved.push(thing),
-                Err(error) => {
-                    tracing::warn!(place = %thing.place.display(), %error, "could not be moved away")
-                }
-            }
-        }
-        // Who asked is gone when the servant ends.
-        let _ = removal.moved.send(moved);
     }
 
     /// One input, and all that follows from it at once.

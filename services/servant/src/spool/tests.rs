@@ -171,6 +171,46 @@ fn packed_segments_read_the_same_while_they_are_being_packed() {
 }
 
 #[test]
+fn what_is_given_up_is_a_gap_with_exact_counts_wherever_a_reader_stands() {
+    // From the begin, after some lines, amid a batch that is being read; and with a last line that has no end.
+    for (read_before, last) in [(0, "line 100\n"), (1, "line 100\n"), (2, "line 100"), (0, "line 100")] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = writer(folder.path(), ROOMY);
+        write_lines(&mut writer, 1..=99);
+        writer.take(Timestamp(100), last.as_bytes());
+        drop(writer);
+        let mut reader = reader(folder.path(), 1);
+        let mut read = Read::default();
+        (0..read_before).for_each(|_| read.add(reader.read(FEW).unwrap().unwrap()));
+        pack(&segments(folder.path(), Output::Stdout).unwrap()[3]).unwrap();
+        assert!(waiting_bytes(folder.path()).unwrap() > 900);
+        give_up(folder.path()).unwrap();
+        give_up(folder.path()).unwrap();
+        assert_eq!(waiting_bytes(folder.path()).unwrap(), 0);
+        assert_eq!(segments(folder.path(), Output::Stdout).unwrap().len(), 1);
+
+        while let Some(batch) = reader.read(FEW).unwrap() {
+            read.add(batch);
+        }
+        reader.rest().into_iter().for_each(|batch| read.add(batch));
+        let [gap] = read.gaps.as_slice() else { panic!("{:?}", read.gaps) };
+        let told = read.lines.len() as u64;
+        assert_eq!((gap.lines, gap.reason), (100 - told, GapReason::SpoolFull));
+        let lost = (told + 1..100).map(|number| format!("line {number}\n").len()).sum::<usize>() + last.len();
+        assert_eq!(gap.bytes, Some(lost as u64));
+    }
+}
+
+#[test]
+fn nothing_is_given_up_where_nothing_is() {
+    let folder = tempfile::tempdir().unwrap();
+    give_up(folder.path()).unwrap();
+    drop(writer(folder.path(), ROOMY));
+    give_up(folder.path()).unwrap();
+    assert_eq!(segments(folder.path(), Output::Stdout).unwrap(), []);
+}
+
+#[test]
 fn a_damaged_segment_is_a_gap_and_no_end() {
     let folder = tempfile::tempdir().unwrap();
     write_lines(&mut writer(folder.path(), ROOMY), 1..=100);

@@ -181,7 +181,7 @@ fn remove(segment: &Segment) -> io::Result<()> {
 }
 
 /// Where the output stands after all that is there. A segment may be empty when the disk was full.
-fn end_of_all(segments: &[Segment]) -> io::Result<Place> {
+pub fn end_of_all(segments: &[Segment]) -> io::Result<Place> {
     for segment in segments.iter().rev() {
         let end = match segment.form {
             Form::Frames => mend(segment)?,

@@ -1,13 +1,15 @@
 //! Images and volumes: what the engine has, and how it gets what it has not. What takes long says that it goes on.
 
-use super::{Asked, Engine, EngineError, LOOK};
+use super::{Asked, CHANGE, Engine, EngineError, LOOK};
 use crate::container::shape::VolumeShape;
 use bollard::errors::Error;
 use bollard::models::VolumeCreateRequest;
-use bollard::query_parameters::{BuildImageOptions, CreateImageOptions, ImportImageOptions, TagImageOptions};
+use bollard::query_parameters::{
+    BuildImageOptions, CreateImageOptions, ImportImageOptions, RemoveImageOptions, TagImageOptions,
+};
 use bollard::{Docker, body_try_stream};
 use futures_util::{Stream, StreamExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout};
@@ -19,18 +21,63 @@ const VOLUME: Duration = Duration::from_secs(30);
 /// How much of a file is sent at once.
 const CHUNK_BYTES: usize = 256 * 1024;
 
+/// An image that the engine has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    pub id: String,
+    /// With what it shares with others.
+    pub bytes: u64,
+}
+
+/// What became of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unnamed {
+    /// It is gone, and the image with it if it had no other.
+    Gone,
+    /// A container needs the image.
+    Needed,
+}
+
 impl Engine {
-    /// The id of an image; none when the engine has none of this name.
+    /// An image; none when the engine has none of this name.
     ///
     /// # Errors
     /// When the engine does not answer.
-    pub async fn image(&self, name: &str) -> Asked<Option<String>> {
+    pub async fn image(&self, name: &str) -> Asked<Option<Image>> {
         let docker = self.docker().await?;
         match self.ask("look at an image", LOOK, docker.inspect_image(name)).await {
-            Ok(image) => Ok(image.id),
+            Ok(found) => {
+                let bytes = found.size.and_then(|size| u64::try_from(size).ok()).unwrap_or_default();
+                Ok(found.id.map(|id| Image { id, bytes }))
+            }
             Err(error) if error.status() == Some(404) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Takes a name from an image, and removes the image with its last one; never while any container needs it.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub async fn remove_image(&self, name: &str) -> Asked<Unnamed> {
+        let docker = self.docker().await?;
+        let options = RemoveImageOptions { force: false, noprune: false, ..RemoveImageOptions::default() };
+        match self.ask("remove an image", CHANGE, docker.remove_image(name, Some(options), None)).await {
+            Ok(_) => Ok(Unnamed::Gone),
+            Err(error) if error.status() == Some(404) => Ok(Unnamed::Gone),
+            Err(error) if error.status() == Some(409) => Ok(Unnamed::Needed),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The folder of the host that it keeps everything in.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub async fn root(&self) -> Asked<PathBuf> {
+        let docker = self.docker().await?;
+        let info = self.ask("say where it keeps its images", LOOK, docker.info()).await?;
+        Ok(info.docker_root_dir.unwrap_or_default().into())
     }
 
     /// Pulls an image from its registry.

@@ -22,6 +22,11 @@ const LAST_BYTES: usize = 4096;
 /// The repository in the engine of what is being built.
 const BUILDING: &str = "kingdom.local/building";
 
+/// What the engine calls the image of a version while it is built.
+pub fn name(archive: &Digest) -> String {
+    format!("{BUILDING}:{archive}")
+}
+
 /// An image that was built.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Built {
@@ -36,8 +41,9 @@ impl Supplier {
     /// # Errors
     /// When the build fails or takes too long, or the image is too large.
     pub(super) async fn build(&self, archive: &Digest, dockerfile: &str) -> Result<Built, SupplyError> {
+        self.check_room().await?;
         let context = self.context(archive).await?;
-        let name = format!("{BUILDING}:{archive}");
+        let name = name(archive);
         tracing::info!(%archive, dockerfile, "building an image");
         let mut last = Last::default();
         let built = self.engine.build(&context.0, dockerfile, &name, BUILD, |said| last.hear(said)).await;
@@ -45,6 +51,8 @@ impl Supplier {
             return Err(SupplyError::Build { reason: error.to_string(), last: last.text() });
         }
         drop(context);
+        // If it comes no further, it goes with what else nobody uses.
+        self.note(&name).await?;
         self.store(&name).await
     }
 
@@ -80,7 +88,7 @@ impl Supplier {
     async fn try_store(&self, name: &str) -> Result<Built, SupplyError> {
         let saved = Aside::new(&self.folder);
         // By its id: the archive brings no name with it.
-        let image = self.engine.image(name).await?.unwrap_or_else(|| name.to_owned());
+        let image = self.engine.image(name).await?.map_or_else(|| name.to_owned(), |image| image.id);
         self.engine.save(&image, &saved.0, IMAGE).await?;
         let path = saved.0.clone();
         let built = aside(move || digest(path)).await?;
@@ -91,6 +99,7 @@ impl Supplier {
         Objects::open(&self.bus).await?.put_file(&built.image, &saved.0).await?;
         // Here it need not be loaded any more.
         self.engine.tag(name, HELD, &built.image.to_string()).await?;
+        self.note(&held_name(&built.image)).await?;
         tracing::info!(image = held_name(&built.image), bytes = built.bytes, "built and stored");
         Ok(built)
     }
