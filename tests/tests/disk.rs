@@ -189,7 +189,8 @@ async fn output_of_instances_that_are_gone_waits_up_to_its_cap_and_what_is_given
         wait::holds(is_so, || format!("{left:?}"))
     })
     .await;
-    wait::until("the log says what and why", async || {
+    // What is removed is told together, once a minute.
+    wait::within(2 * wait::PATIENCE, "the log says what and why", async || {
         let removed: Vec<_> =
             removed(&kingdom).await.into_iter().filter(|(what, _, _)| *what == Removable::Output).collect();
         let told = |id: &String| removed.contains(&(Removable::Output, id.clone(), RemovalReason::Cap));

@@ -1,7 +1,8 @@
 //! Arbitrary commands on servants: streams, exit codes, limits, terminals, and what stands in the log, also when one of the
 //! parties is killed in the middle.
 
-use kingdom_tests::apps::COUNTER_APP;
+use kingdom_tests::apps::{COUNTER_APP, File as Source};
+use kingdom_tests::engine::{Engine, capable};
 use kingdom_tests::{Kingdom, Plan, wait};
 use rustix::process::Signal;
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
@@ -14,6 +15,7 @@ use std::os::fd::OwnedFd;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::Child;
 
 /// So many servants, each with its name as a label, all but the last with `role=web`.
 async fn kingdom(servants: u16) -> Kingdom {
@@ -402,7 +404,7 @@ impl Person {
     }
 }
 
-const TERMINAL: &str = "test -t 0 && test -t 1 && echo yes; stty size; read line; stty size; tty; : < /dev/tty && echo controls; \
+const TERMINAL: &str = "test -t 0 && test -t 1 && echo yes; stty size; read line; while [ \"$(stty size)\" = \"33 101\" ]; do sleep 0.1; done; stty size; tty; : < /dev/tty && echo controls; \
                         trap 'echo interrupted; exit 9' INT; echo ready; sleep 600";
 
 /// All that a person may expect of a terminal, wherever the command is.
@@ -412,7 +414,6 @@ async fn is_a_terminal(kingdom: &Kingdom, target: &str) {
     person.sees("yes").await;
     person.sees("33 101").await;
     person.resizes(44, 120);
-    // The size comes after what is typed, if it is not waited for.
     person.types(b"go\r");
     person.sees("44 120").await;
     for wanted in ["/dev/pts/", "controls", "ready"] {
@@ -443,7 +444,7 @@ async fn a_terminal_is_one_on_both_sides_and_is_put_back() {
     );
 }
 
-const BOXED: &[File] = &[(
+const BOXED: &[Source] = &[(
     "king.yaml",
     "processes:\n  web:\n    image: tiny:1\n    command: exec sleep 100000\n    stop_grace: 1s\n    user: '1234'\n    env: { GREETING: hello }\n    limits: { memory: 64MB, pids: 20, open_files: 77 }\n",
 )];
@@ -478,7 +479,7 @@ async fn in_a_container_a_command_has_its_terminal_its_user_its_environment_and_
     .await;
 }
 
-const GUARDED: &[File] = &[(
+const GUARDED: &[Source] = &[(
     "king.yaml",
     "processes:\n  web:\n    command: exec sleep 100000\n    stop_grace: 1s\n    user: nobody\n    ports: [http]\n    health: { command: 'true' }\n    env: { GREETING: hello }\n    limits: { memory: 64MB, pids: 20, open_files: 77, nice: 3 }\n",
 )];

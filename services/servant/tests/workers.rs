@@ -118,7 +118,16 @@ async fn until_served(seen: &mut BTreeSet<String>, port: u16, count: usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rolling_restart_and_the_death_of_the_servant_lose_no_request() {
-    let process = workers(&["node", "workers.js"], Workers::fixed(2));
+    loses_no_request(&["node", "workers.js"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_holds_where_each_worker_is_a_cluster_of_node() {
+    loses_no_request(&["node", "workers.js", "--cluster", "2"]).await;
+}
+
+async fn loses_no_request(command: &[&str]) {
+    let process = workers(command, Workers::fixed(2));
     let mut running = with_workers(&[("workers.js", NODE)], process, &[]).await;
     let load = Load::begin(running.port());
     let first: BTreeSet<u32> = running.pids().into_values().collect();
