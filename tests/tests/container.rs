@@ -86,6 +86,29 @@ async fn is_shut_in(engine: &Engine, container: &str) {
     assert!(host["Binds"].is_null(), "{host}");
 }
 
+/// Counts its starts in a volume, and tries to write to one that it may only read.
+const KEEPER: &[File] = &[(
+    "king.yaml",
+    "processes:\n  keep:\n    image: tiny:1\n    command: 'n=$(cat /data/n 2>/dev/null || echo 0); n=$((n+1)); echo $n > /data/n; touch /fixed/x 2>/dev/null || echo kept; echo start $n on $KING_SERVANT; exec sleep 100000'\n    volumes: [data:/data, fixed:/fixed:ro]\n    stop_grace: 1s\n",
+)];
+
+#[tokio::test]
+async fn a_volume_outlives_its_containers_and_is_written_only_where_it_may_be() {
+    let engine = Engine::start().await;
+    let kingdom = kingdom(&engine).await;
+    kingdom.deploy("keeper", KEEPER, 1).await;
+    kingdom.kingctl(&["app", "scale", "keeper", "0", "--wait"]).await.success();
+    kingdom.kingctl(&["app", "scale", "keeper", "1", "--wait"]).await.success();
+    let id = kingdom.instances("keeper").await.remove(0)["instance"].as_str().expect("an id").to_owned();
+    kingdom.kingctl(&["instance", "restart", &id]).await.success();
+    wait::until("it has started three times", async || {
+        let told = kingdom.kingctl(&["logs", "keeper", "-o", "name"]).await.success();
+        let wanted: String = (1..=3).map(|number| format!("kept\nstart {number} on s1\n")).collect();
+        wait::holds(told == wanted, || told)
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_kill_of_the_servant_ends_no_container_and_loses_no_line() {
     let engine = Engine::start().await;

@@ -10,7 +10,7 @@ use bollard::models::{
 };
 use events::manifest::signal_name;
 use events::view::{AssignedContainer, AssignedImage};
-use events::{InstanceId, ServantId, Volume, VolumeAccess};
+use events::{InstanceId, ServantId, ServantName, Volume, VolumeAccess};
 use std::collections::{BTreeMap, HashMap};
 
 #[cfg(test)]
@@ -72,6 +72,8 @@ pub fn name(instance: InstanceId, run: u64) -> String {
 #[derive(Clone, Debug)]
 pub struct Start {
     pub spec: Spec,
+    /// The servant by its name, as the container shall know it.
+    pub servant: ServantName,
     /// Where it tells of events, if it can.
     pub events: Option<Paths>,
 }
@@ -99,7 +101,7 @@ impl Shape {
     /// # Errors
     /// When it asks for what no container gets.
     pub fn of(start: &Start, servant: ServantId, run: u64) -> Result<Self, ShapeError> {
-        let Start { spec, events } = start;
+        let Start { spec, events, servant: _ } = start;
         let container = spec.how.container.as_ref().ok_or(ShapeError::NoContainer)?;
         check(container)?;
         let body = ContainerCreateBody {
@@ -152,7 +154,8 @@ fn labels(spec: &Spec, servant: ServantId, run: u64) -> HashMap<String, String> 
 }
 
 fn environment(start: &Start) -> Vec<String> {
-    let told = start.events.iter().flat_map(variables);
+    let servant = ("KING_SERVANT".to_owned(), start.servant.to_string());
+    let told = start.events.iter().flat_map(variables).chain([servant]);
     start.spec.environment(0).into_iter().chain(told).map(|(key, value)| format!("{key}={value}")).collect()
 }
 

@@ -170,7 +170,8 @@ impl Shell {
         let folder = InstanceFolder::new(&self.instances, spec.instance);
         folder.create(spec)?;
         let (shipping, events) = (self.ship(spec), self.events_of(spec));
-        self.containers.start(&folder, Start { spec: spec.clone(), events }, shipping)
+        let start = Start { spec: spec.clone(), servant: self.name.clone(), events };
+        self.containers.start(&folder, start, shipping)
     }
 
     /// Ships the output of an instance from now on.

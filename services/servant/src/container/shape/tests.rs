@@ -45,7 +45,7 @@ fn spec(volumes: Vec<Volume>) -> Spec {
 }
 
 fn start(volumes: Vec<Volume>) -> Start {
-    Start { spec: spec(volumes), events: None }
+    Start { spec: spec(volumes), servant: "s1".parse().unwrap(), events: None }
 }
 
 fn instance() -> InstanceId {
@@ -70,7 +70,8 @@ fn a_container_is_shut_in_and_published_on_the_loopback_alone() {
         assert_eq!(binding.host_port.as_deref(), Some(outside));
     }
     let env = shape.body.env.unwrap();
-    for variable in ["A=b", "PORT=80", "PORT_HTTP=80", "PORT_ADMIN=20001", "KING_APP=shop"] {
+    for variable in ["A=b", "PORT=80", "PORT_HTTP=80", "PORT_ADMIN=20001", "KING_APP=shop", "KING_SERVANT=s1"]
+    {
         assert!(env.iter().any(|own| own == variable), "{variable} in {env:?}");
     }
     assert_eq!(shape.body.entrypoint, Some(vec!["serve".to_owned(), "-v".to_owned()]));
