@@ -158,7 +158,7 @@ async fn numbers(kingdom: &Kingdom, app: &str) -> Vec<u64> {
 }
 
 const USER_YAML: &str =
-    "processes:\n  teller:\n    command: python3 teller.py\n    stop_grace: 1s\n    user: nobody\n";
+    "processes:\n  teller:\n    command: exec python3 - < teller.py\n    stop_grace: 1s\n    user: nobody\n";
 /// The numbers of Debian's users `daemon` and `nobody`.
 const DAEMON: u32 = 1;
 const NOBODY: u32 = 65534;

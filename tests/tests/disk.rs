@@ -319,6 +319,7 @@ async fn images_that_nothing_runs_of_go_before_the_disk_is_full_and_those_of_oth
         ).leak()
     };
     let repository = kingdom.repository("shop", &[("king.yaml", yaml(1))]).await;
+    repository.publish("v1.0.0").await;
     for number in [1, 2] {
         let name = format!("shop/page:{number}");
         let tar = saved(&engine, kingdom.path(), &name, 24).await;
@@ -328,7 +329,6 @@ async fn images_that_nothing_runs_of_go_before_the_disk_is_full_and_those_of_oth
     saved(&engine, kingdom.path(), "stranger:1", 8).await;
     // Somebody's image has a name that is in an archive of the kingdom's.
     engine.docker(&["tag", "stranger:1", "shop/page:2"]).await;
-    repository.publish("v1.0.0").await;
     kingdom.kingctl(&["app", "deploy", "shop@1.0.0", "--count", "1", "--wait"]).await.success();
     repository.commit(&[("king.yaml", yaml(2))]).await;
     repository.publish("v1.0.1").await;

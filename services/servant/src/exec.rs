@@ -8,7 +8,7 @@
 pub mod words;
 pub mod runner;
 pub mod inside;
-mod session;
+pub(crate) mod session;
 mod child;
 mod watcher;
 mod run;

@@ -83,6 +83,19 @@ async fn a_process_has_its_files_its_niceness_and_its_user() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_command_asks_for_health_as_the_user_of_its_instance() {
+    let mut kingdom = Kingdom::with_servant(&[]).await;
+    let mut process = script("exec sleep 1000");
+    let command =
+        Some(CommandLine::Shell("test \"$(id -un)\" = nobody && test \"$(ulimit -n)\" = 77 && cat x".into()));
+    process.health = Some(HealthCheck { command, ..HealthCheck::default() });
+    process.supervision.user = Some("nobody".to_owned());
+    process.supervision.limits.open_files = Some(77);
+    let one = run(&mut kingdom, process).await;
+    kingdom.wait("it is healthy", |heard| heard.is_ready(one)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_user_that_was_let_through_has_its_release_by_absolute_paths_and_nothing_else_of_the_servant() {
     let mut kingdom = Kingdom::with_servant(&[]).await;
     let let_through = |path: &std::path::Path| {

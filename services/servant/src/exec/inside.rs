@@ -92,7 +92,7 @@ async fn carry(order: &str) -> Result<u8, InsideError> {
     let Attached { id, mut output, input } = engine.begin_inside(&container, &inside).await?;
     if order.terminal {
         pass_all_through()?;
-        resize(&engine, &id).await;
+        tokio::spawn(first_size(engine.clone(), id.clone()));
     }
     tokio::spawn(feed(input));
     loop {
@@ -101,7 +101,7 @@ async fn carry(order: &str) -> Result<u8, InsideError> {
                 Some(piece) => show(piece?).await?,
                 None => break,
             },
-            _ = resized.recv(), if order.terminal => resize(&engine, &id).await,
+            _ = resized.recv(), if order.terminal => drop(resize(&engine, &id).await),
             _ = told.recv() => terminate(&engine, &id).await?,
         }
     }
@@ -115,16 +115,33 @@ fn pass_all_through() -> io::Result<()> {
     Ok(tcsetattr(stdin(), OptionalActions::Now, &attributes)?)
 }
 
-async fn resize(engine: &Engine, id: &str) {
+/// The engine says that a command is begun a moment before that has its terminal, and has one of no size until it is told.
+async fn first_size(engine: Engine, id: String) {
+    for _ in 0..LOOKS {
+        if resize(&engine, &id).await {
+            return;
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// Says whether it was told to the engine.
+async fn resize(engine: &Engine, id: &str) -> bool {
     let resized = match tcgetwinsize(stdin()) {
         Ok(size) => engine.resize_inside(id, size.ws_row, size.ws_col).await,
-        Err(error) => return eprintln!("servant: the size of the terminal is not known: {error}"),
+        Err(error) => {
+            eprintln!("servant: the size of the terminal is not known: {error}");
+            return false;
+        }
     };
-    // A command that has ended has no terminal any more.
-    if let Err(error) = resized
-        && error.status().is_none()
-    {
-        eprintln!("servant: {}", service::chain::chain(&error));
+    match resized {
+        Ok(()) => true,
+        // A command that has ended has no terminal any more.
+        Err(error) if error.status().is_some() => false,
+        Err(error) => {
+            eprintln!("servant: {}", service::chain::chain(&error));
+            false
+        }
     }
 }
 

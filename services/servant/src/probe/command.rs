@@ -1,6 +1,7 @@
 //! A command that asks for health: run as the instance is, within its time, and ended with all that it started.
 
-use crate::holder::words::UserOrder;
+use crate::exec::session::{self, Controls};
+use crate::holder::words::Confinement;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -20,7 +21,8 @@ pub struct Question {
     pub arguments: Vec<String>,
     pub environment: BTreeMap<String, String>,
     pub directory: PathBuf,
-    pub user: Option<UserOrder>,
+    /// As whom, and within which limits.
+    pub confinement: Confinement,
 }
 
 impl Question {
@@ -41,11 +43,10 @@ impl Question {
         let (program, arguments) = self.arguments.split_first().ok_or("the command is empty")?;
         let mut command = Command::new(program);
         command.args(arguments).env_clear().envs(&self.environment).current_dir(&self.directory);
-        command.process_group(0).kill_on_drop(true);
+        // In this order: the user may not get to the folder by itself.
+        session::lead(command.as_std_mut(), Controls::Nothing, Vec::new(), self.confinement.clone());
+        command.kill_on_drop(true);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        if let Some(user) = &self.user {
-            command.uid(user.uid).gid(user.gid);
-        }
         let mut child = command.spawn().map_err(|error| format!("could not be run: {error}"))?;
         let _group = Group(child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)));
         let mut errors = child.stderr.take().ok_or("its standard error cannot be read")?;
@@ -106,7 +107,12 @@ mod tests {
     fn question(script: &str) -> Question {
         let path = ("PATH".to_owned(), "/usr/bin:/bin".to_owned());
         let arguments = ["sh", "-c", script].map(str::to_owned).to_vec();
-        Question { arguments, environment: [path].into(), directory: "/".into(), user: None }
+        Question {
+            arguments,
+            environment: [path].into(),
+            directory: "/".into(),
+            confinement: Confinement::default(),
+        }
     }
 
     #[tokio::test]

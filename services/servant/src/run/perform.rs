@@ -11,7 +11,6 @@ use crate::reconcile::{Action, Input, StartTrouble};
 use crate::release::build::base_environment;
 use crate::ship::{Shipper, Shipping};
 use crate::spec::{HealthTarget, Runtime, Spec};
-use crate::users;
 use anyhow::Result;
 use bus::outbox::OutboxError;
 use events::manifest::{CommandLine, StopSignal};
@@ -209,12 +208,12 @@ impl Shell {
     /// A command that asks for health, run as the instance is.
     fn question(&self, instance: InstanceId, slot: Slot, command: &CommandLine) -> Result<Question, String> {
         let row = self.memory.rows().get(&instance).ok_or("it is forgotten")?;
-        let user = row.spec.how.supervision.user.as_deref().map(users::find).transpose();
+        let confinement = self.host.cgroups.confinement(&row.spec.how.supervision);
         Ok(Question {
             arguments: command.argv(),
             environment: self.environment(&row.spec, slot),
             directory: self.preparer.folder(&row.spec).tree,
-            user: user.map_err(|error| error.to_string())?,
+            confinement: confinement.map_err(|error| error.to_string())?,
         })
     }
 
