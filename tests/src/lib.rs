@@ -22,6 +22,7 @@ pub mod load;
 pub mod output;
 pub mod kingdom;
 pub mod engine;
+pub mod person;
 pub mod chaos;
 
 pub use kingdom::{Kingdom, Plan};

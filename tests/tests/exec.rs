@@ -1,21 +1,15 @@
 //! Arbitrary commands on servants: streams, exit codes, limits, terminals, and what stands in the log, also when one of the
 //! parties is killed in the middle.
 
-use kingdom_tests::apps::{COUNTER_APP, File as Source};
-use kingdom_tests::engine::{Engine, capable};
+use kingdom_tests::person::{Person, is_a_terminal, terminal};
 use kingdom_tests::{Kingdom, Plan, wait};
 use rustix::process::Signal;
-use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
-use rustix::termios::{Winsize, tcsetwinsize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
+use std::io::Write;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::process::Child;
 
 /// So many servants, each with its name as a label, all but the last with `role=web`.
 async fn kingdom(servants: u16) -> Kingdom {
@@ -328,105 +322,6 @@ async fn neither_a_dead_king_nor_a_dead_watcher_ends_a_run() {
 }
 
 #[tokio::test]
-async fn beside_an_instance_there_are_its_environment_and_its_folder() {
-    let kingdom = kingdom(2).await;
-    kingdom.deploy("counter", COUNTER_APP, 1).await;
-    let instance = kingdom.instances("counter").await.remove(0);
-    let id = instance["instance"].as_str().expect("an id");
-    let script = "echo $KING_APP $KING_PROCESS $KING_RELEASE $KING_SERVANT; ls";
-    let told = kingdom.kingctl(&["exec", id, "--", "sh", "-c", script]).await.success();
-    let servant = instance["servant"].as_str().expect("a servant");
-    let process = instance["process"].as_str().expect("a process type");
-    assert!(told.starts_with(&format!("counter {process} 1 {servant}\n")), "{told}");
-    assert!(COUNTER_APP.iter().all(|(file, _)| told.contains(file)), "{told}");
-    kingdom.kingctl(&["exec", "019a1c2e-6f0b-7c11-8f4e-3a5d1c9b7e10", "--", "true"]).await.failure(3);
-}
-
-/// A terminal of a person: this side of it, and the other.
-fn terminal(rows: u16, columns: u16) -> (File, OwnedFd) {
-    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
-    grantpt(&master).and_then(|()| unlockpt(&master)).expect("it can be used");
-    let other = ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("its other side");
-    let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-    tcsetwinsize(&master, size).expect("it has a size");
-    (File::from(master), other)
-}
-
-/// A person at a terminal, on which `kingctl exec -t` runs a command.
-struct Person {
-    keys: File,
-    other: OwnedFd,
-    child: Child,
-    shown: tokio::sync::mpsc::Receiver<String>,
-    text: String,
-}
-
-impl Person {
-    /// Runs this on a target, in a window of 33 rows and 101 columns.
-    fn runs(kingdom: &Kingdom, target: &str, script: &str) -> Self {
-        let (keys, other) = terminal(33, 101);
-        let mut command = kingdom.kingctl_command(&["exec", target, "-t", "--", "sh", "-c", script]);
-        command.env("TERM", "xterm-256color").kill_on_drop(true);
-        let end = || Stdio::from(other.try_clone().expect("it can be shared"));
-        command.stdin(end()).stdout(end()).stderr(end());
-        let child = command.spawn().expect("it starts");
-        let mut reader = keys.try_clone().expect("it can be shared");
-        let (lines, shown) = tokio::sync::mpsc::channel(1024);
-        std::thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            while let Ok(length @ 1..) = reader.read(&mut buffer) {
-                if lines.blocking_send(String::from_utf8_lossy(&buffer[..length]).into_owned()).is_err() {
-                    return;
-                }
-            }
-        });
-        Self { keys, other, child, shown, text: String::new() }
-    }
-
-    async fn sees(&mut self, wanted: &str) {
-        let seen = tokio::time::timeout(wait::PATIENCE, async {
-            while !self.text.contains(wanted) {
-                self.text.push_str(&self.shown.recv().await.expect("the terminal is open"));
-            }
-        });
-        assert!(seen.await.is_ok(), "waited for {wanted:?}; there is {:?}", self.text);
-    }
-
-    fn types(&mut self, keys: &[u8]) {
-        self.keys.write_all(keys).expect("typed");
-    }
-
-    fn resizes(&self, rows: u16, columns: u16) {
-        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-        tcsetwinsize(&self.keys, size).expect("it has another size");
-        let pid = self.child.id().and_then(|pid| rustix::process::Pid::from_raw(i32::try_from(pid).ok()?));
-        rustix::process::kill_process(pid.expect("it runs"), Signal::WINCH).expect("it is told");
-    }
-}
-
-const TERMINAL: &str = "test -t 0 && test -t 1 && echo yes; until [ \"$(stty size 2>&1)\" = \"33 101\" ]; do sleep 0.1; done; stty size; read line; while [ \"$(stty size)\" = \"33 101\" ]; do sleep 0.1; done; stty size; tty; : < /dev/tty && echo controls; \
-                        trap 'echo interrupted; exit 9' INT; echo ready; sleep 600";
-
-/// All that a person may expect of a terminal, wherever the command is.
-async fn is_a_terminal(kingdom: &Kingdom, target: &str) {
-    let mut person = Person::runs(kingdom, target, TERMINAL);
-    let before = rustix::termios::tcgetattr(&person.other).expect("it has settings");
-    person.sees("yes").await;
-    person.sees("33 101").await;
-    person.resizes(44, 120);
-    person.types(b"go\r");
-    person.sees("44 120").await;
-    for wanted in ["/dev/pts/", "controls", "ready"] {
-        person.sees(wanted).await;
-    }
-    person.types(b"\x03");
-    person.sees("interrupted").await;
-    assert_eq!(person.child.wait().await.expect("it ends").code(), Some(9));
-    let after = rustix::termios::tcgetattr(&person.other).expect("it has settings");
-    assert_eq!(after.output_modes, before.output_modes);
-}
-
-#[tokio::test]
 async fn a_terminal_is_one_on_both_sides_and_is_put_back() {
     let kingdom = kingdom(1).await;
     is_a_terminal(&kingdom, "s1").await;
@@ -442,82 +337,6 @@ async fn a_terminal_is_one_on_both_sides_and_is_put_back() {
         (before.local_modes, before.input_modes, before.output_modes),
         (after.local_modes, after.input_modes, after.output_modes)
     );
-}
-
-const BOXED: &[Source] = &[(
-    "king.yaml",
-    "processes:\n  box:\n    image: tiny:1\n    command: exec sleep 100000\n    stop_grace: 1s\n    user: '1234'\n    env: { GREETING: hello }\n    limits: { memory: 64MB, pids: 20, open_files: 77 }\n",
-)];
-
-#[tokio::test]
-async fn in_a_container_a_command_has_its_terminal_its_user_its_environment_and_its_limits() {
-    let engine = Engine::start().await;
-    let kingdom = Kingdom::with(Plan { engines: vec![engine.socket()], ..Plan::default() }).await;
-    capable(&kingdom, 1).await;
-    kingdom.deploy("boxed", BOXED, 1).await;
-    let instance = kingdom.instances("boxed").await.remove(0)["instance"].as_str().expect("an id").to_owned();
-    let run = async |script: &str| kingdom.kingctl(&["exec", &instance, "--", "sh", "-c", script]).await;
-    let told = run("id -u; ulimit -n; echo $KING_APP $GREETING; echo wrong >&2; exit 5").await;
-    assert_eq!(
-        (told.code, told.stdout.as_str(), told.stderr.as_str()),
-        (5, "1234\n77\nboxed hello\n", "wrong\n")
-    );
-    is_a_terminal(&kingdom, &instance).await;
-    // Whoever leaves ends what runs in there.
-    let mut person = Person::runs(&kingdom, &instance, "echo begun; exec sleep 4711");
-    person.sees("begun").await;
-    person.types(b"\x1d");
-    assert_eq!(person.child.wait().await.expect("it ends").code(), Some(130));
-    wait::until("nothing of it is left in the container", async || {
-        let left = engine.docker(&["top", &engine.running().await[0], "-eo", "pid,args"]).await;
-        wait::holds(!left.contains("4711"), || left)
-    })
-    .await;
-    // Last, for the first process of this container reaps nobody, and what was ended counts on.
-    let many =
-        run("for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22; do sleep 5 & done; wait")
-            .await;
-    assert!(many.stderr.contains("can't fork"), "{many:?}");
-}
-
-const GUARDED: &[Source] = &[(
-    "king.yaml",
-    "processes:\n  web:\n    command: exec sleep 100000\n    stop_grace: 1s\n    user: nobody\n    ports: [http]\n    health: { command: 'true' }\n    env: { GREETING: hello }\n    limits: { memory: 64MB, pids: 20, open_files: 77, nice: 3 }\n",
-)];
-
-#[tokio::test]
-async fn beside_an_instance_a_command_has_its_user_and_its_limits_and_is_no_danger_to_it() {
-    let kingdom = kingdom(1).await;
-    kingdom.deploy("guarded", GUARDED, 1).await;
-    let instance = kingdom.instances("guarded").await.remove(0);
-    let (id, port) = (instance["instance"].as_str().expect("an id"), instance["ports"]["http"].to_string());
-    let run = async |script: &str| kingdom.kingctl(&["exec", id, "--", "sh", "-c", script]).await;
-    let told = run("id -u; id -G; ulimit -n; nice; echo $PORT $GREETING; echo open > /dev/stdout; test -S $KING_EVENTS_SOCKET").await;
-    assert_eq!(told.success(), format!("65534\n65534\n77\n3\n{port} hello\nopen\n"));
-    let limited = kingdom.client.query("servant.ls", json!({})).await.remove(0);
-    assert!(
-        limited["capabilities"]["limit-pids"].is_string(),
-        "the tests' host has control groups: {limited}"
-    );
-    let many =
-        run("for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22; do sleep 5 & done; wait")
-            .await;
-    assert!(many.stderr.contains("fork"), "{many:?}");
-    let large = run("exec /usr/bin/python3 -c 'x = bytearray(200 << 20); print(len(x))'").await;
-    assert_eq!((large.code, large.stdout.as_str()), (137, ""), "{large:?}");
-    is_a_terminal(&kingdom, id).await;
-    let after = kingdom.instances("guarded").await.remove(0);
-    assert_eq!((&after["pid"], &after["phase"]), (&instance["pid"], &json!("healthy")), "{after}");
-    let groups = || {
-        let places =
-            ["/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/pids", "/sys/fs/cgroup/memory"];
-        let below =
-            places.map(|place| format!("find {place}/king -maxdepth 2 -name '{id}.exec-*' 2>/dev/null"));
-        let found =
-            std::process::Command::new("sh").args(["-c", &below.join("; ")]).output().expect("find runs");
-        String::from_utf8_lossy(&found.stdout).into_owned()
-    };
-    wait::until("no control group of a run is left", async || wait::holds(groups().is_empty(), groups)).await;
 }
 
 #[tokio::test]
