@@ -53,6 +53,6 @@ mutants: ## plant each of the known bugs, and show that the simulation finds it
 	@scripts/mutants
 
 chaos: ## put a whole kingdom under faults and prove its log; SEED=n ROUNDS=n ONLY=faults
-	@scripts/bootstrap --for test
+	@scripts/bootstrap --for chaos
 	cargo build --workspace --bins --locked
 	target/debug/chaos $(if $(SEED),--seed $(SEED)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only $(ONLY))

@@ -4,7 +4,7 @@ use super::chunked::Chunked;
 use super::marks::Marks;
 use events::limits::{OUTCOME_AGE_MS, OUTCOMES, OUTCOMES_ALWAYS_KEPT};
 use events::{CommandId, CommandKind, EventNumber, Outcome, Refusal, Timestamp};
-use serde::de::{Error as _, MapAccess, Visitor};
+use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::ser::{SerializeMap, SerializeStruct};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -45,6 +45,15 @@ impl Kept {
             Outcome::Refused { event: _, refusal } => Err(Box::new(refusal)),
         };
         Self { event, at, id, command, result }
+    }
+
+    /// An outcome as it was stored; none when it does not say which event it is.
+    fn read(id: CommandId, stored: StoredOutcome) -> Option<Self> {
+        let (Outcome::Accepted { event, .. } | Outcome::Refused { event: Some(event), .. }) = stored.outcome
+        else {
+            return None;
+        };
+        Some(Self::new(id, event, stored))
     }
 
     fn stored(&self) -> StoredOutcome {
@@ -140,7 +149,8 @@ impl Serialize for ByEvent<'_> {
 #[serde(rename = "Outcomes")]
 struct Shape {
     by_id: Pairs<CommandId, StoredOutcome>,
-    by_event: Pairs<EventNumber, CommandId>,
+    /// The ids in it say nothing more.
+    by_event: Pairs<EventNumber, IgnoredAny>,
 }
 
 /// The entries of a map in the order in which they come. There are many: to sort them into a map takes longer than all
@@ -181,14 +191,16 @@ impl<'de> Deserialize<'de> for Outcomes {
         if !by_event.0.is_sorted_by(|(one, _), (next, _)| one < next) {
             return Err(D::Error::custom("the outcomes are not in the order of their events"));
         }
-        let (ids, mut stored): (Vec<CommandId>, Vec<Option<StoredOutcome>>) =
-            by_id.0.into_iter().map(|(id, stored)| (id, Some(stored))).unzip();
-        let mut outcomes = Self::default();
-        for (event, id) in by_event.0 {
-            let found = ids.binary_search(&id).ok().and_then(|place| stored[place].take());
-            let stored = found.ok_or_else(|| D::Error::custom("an event has no outcome"))?;
-            outcomes.push(Kept::new(id, event, stored));
+        let kept = by_id.0.into_iter().map(|(id, stored)| Kept::read(id, stored));
+        let mut kept = kept
+            .collect::<Option<Vec<_>>>()
+            .ok_or_else(|| D::Error::custom("an outcome does not say which event it is"))?;
+        kept.sort_unstable_by_key(|kept| kept.event);
+        if !kept.iter().map(|kept| kept.event).eq(by_event.0.iter().map(|(event, _)| *event)) {
+            return Err(D::Error::custom("the outcomes and the list of their events do not belong together"));
         }
+        let mut outcomes = Self::default();
+        kept.into_iter().for_each(|kept| outcomes.push(kept));
         Ok(outcomes)
     }
 }
