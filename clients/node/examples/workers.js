@@ -41,7 +41,9 @@ function drainOnTerm(server) {
     response.on('close', () => open.has(request.socket) && open.set(request.socket, Date.now()));
     if (draining) response.setHeader('Connection', 'close');
   });
-  process.once('SIGTERM', () => {
+  // Not once: a second signal, such as the primary's beside the one for the whole group, would end it at once.
+  process.on('SIGTERM', () => {
+    if (draining) return;
     draining = true;
     // Not http.Server's own close: it cuts connections on which a request may be on its way.
     net.Server.prototype.close.call(server, () => process.exit(0));
