@@ -205,18 +205,23 @@ impl Memory {
         assignment: Stamped<Assignment>,
         specs: &[Spec],
     ) -> Result<(), TableError> {
-        for spec in specs {
-            let known = self.rows.get(&spec.instance);
-            if known.is_none_or(|row| row.spec != *spec) {
-                let row =
-                    known.cloned().map_or(Row::new(spec.clone()), |row| Row { spec: spec.clone(), ..row });
-                self.put(row)?;
-            }
-        }
-        self.table.put(ASSIGNMENT, wire::encode(&assignment))?;
+        let rows: Vec<Row> = specs.iter().filter_map(|spec| self.changed(spec)).collect();
+        let mut pairs: Vec<_> = rows.iter().map(|row| (key(row.spec.instance), wire::encode(row))).collect();
+        pairs.push((ASSIGNMENT.to_owned(), wire::encode(&assignment)));
+        self.table.put_all(&pairs)?;
         self.table.barrier().await?;
+        self.rows.extend(rows.into_iter().map(|row| (row.spec.instance, row)));
         self.assignment = Some(assignment);
         Ok(())
+    }
+
+    /// The row of an instance that is new or is to be another than before.
+    fn changed(&self, spec: &Spec) -> Option<Row> {
+        match self.rows.get(&spec.instance) {
+            None => Some(Row::new(spec.clone())),
+            Some(row) if row.spec != *spec => Some(Row { spec: spec.clone(), ..row.clone() }),
+            Some(_) => None,
+        }
     }
 
     /// Changes what is remembered of an instance. Not durable at once: forgetting it costs a repeated report.
@@ -243,9 +248,8 @@ impl Memory {
     /// # Errors
     /// When the disk fails.
     pub fn put(&mut self, row: Row) -> Result<(), TableError> {
-        let id = row.spec.instance;
-        self.table.put(format!("{INSTANCE}{id}"), wire::encode(&row))?;
-        self.rows.insert(id, row);
+        self.table.put(key(row.spec.instance), wire::encode(&row))?;
+        self.rows.insert(row.spec.instance, row);
         Ok(())
     }
 
@@ -255,6 +259,10 @@ impl Memory {
     /// When the disk fails.
     pub fn remove(&mut self, instance: InstanceId) -> Result<(), TableError> {
         self.rows.remove(&instance);
-        self.table.remove(format!("{INSTANCE}{instance}"))
+        self.table.remove(key(instance))
     }
+}
+
+fn key(instance: InstanceId) -> String {
+    format!("{INSTANCE}{instance}")
 }

@@ -68,7 +68,16 @@ impl Table {
     /// # Errors
     /// When the store cannot be written.
     pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<(), TableError> {
-        self.inner.store.write(&[(key.as_ref(), value.as_ref())], &[])?;
+        self.put_all(&[(key, value)])
+    }
+
+    /// Sets keys, all or none of them. Durable after the next [`Table::barrier`].
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn put_all<K: AsRef<[u8]>, V: AsRef<[u8]>>(&self, pairs: &[(K, V)]) -> Result<(), TableError> {
+        let pairs: Vec<_> = pairs.iter().map(|(key, value)| (key.as_ref(), value.as_ref())).collect();
+        self.inner.store.write(&pairs, &[])?;
         self.inner.written.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }

@@ -247,3 +247,28 @@ async fn a_store_in_use_is_named_and_left_alone() {
     assert!(error.to_string().contains("is the same service running twice?"), "{error}");
     assert_eq!(outbox.pending(2).unwrap().len(), 1);
 }
+
+fn resident_bytes() -> usize {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+    pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+}
+
+#[test]
+fn flushes_from_many_threads_leave_no_memory_behind() {
+    const THREADS: usize = 16;
+    const ROUNDS: usize = 60;
+    const ENTRY: usize = 64 * 1024;
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = |_| tokio::runtime::Builder::new_current_thread().build().unwrap();
+    // Each has a thread of its own that flushes, and that lives while it is measured.
+    let runtimes: Vec<_> = (0..THREADS).map(runtime).collect();
+    let outbox = runtimes[0].block_on(Outbox::open(folder.path())).unwrap();
+    let before = resident_bytes();
+    for runtime in std::iter::repeat_n(&runtimes, ROUNDS).flatten() {
+        let number = outbox.push(vec![7; ENTRY]).unwrap();
+        runtime.block_on(outbox.barrier()).unwrap();
+        outbox.ack_up_to(number).unwrap();
+    }
+    let (grown, written) = (resident_bytes().saturating_sub(before), THREADS * ROUNDS * ENTRY);
+    assert!(grown < written / 3, "{grown} bytes more are held after {written} were written");
+}
