@@ -1,8 +1,9 @@
 //! The memory of the process: a burst of work, as when hundreds of instances start together, leaves much that is free and
-//! still counted to it. It is kept in few heaps, and what is free is given back when the burst is over.
+//! still counted to it. It is kept in few heaps, what is large has pages of its own, and what is free is given back when
+//! the burst is over.
 //!
 //! Does nothing where the C library is another than glibc.
-#![allow(unsafe_code, reason = "the C library has no safe form of these two calls")]
+#![allow(unsafe_code, reason = "the C library has no safe form of these calls")]
 
 use std::time::Duration;
 use tokio::time::Instant;
@@ -11,17 +12,22 @@ use tokio::time::Instant;
 /// helps no other.
 #[cfg(target_env = "gnu")]
 const HEAPS: libc::c_int = 2;
+/// What is larger has pages of its own, which go back as soon as it is freed. By default that holds only until the first
+/// is freed: then the buffers of the local stores, of 512 KiB each, come and go in between what stays, and leave holes.
+#[cfg(target_env = "gnu")]
+const OWN_PAGES: libc::c_int = 256 * 1024;
 /// So much work leaves something worth to be given back.
 const BURST: usize = 128;
 /// After so long without any the burst is over.
 const SILENCE: Duration = Duration::from_secs(2);
 
-/// Keeps the memory in few heaps. Called before there is a second thread.
+/// Keeps the memory in few heaps, and what is large out of them. Called before there is a second thread.
 pub fn keep_few() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: it sets a number.
+    // SAFETY: each sets a number.
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, HEAPS);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, OWN_PAGES);
     }
 }
 
