@@ -71,7 +71,7 @@ fn hold(birth: Birth, heritage: Heritage) -> io::Result<()> {
     let Birth { folder, servant, lock: _lock, log } = birth;
     raw::stand_in(raw::Standard::Errors, &log)?;
     raw::rename(c"king-holder");
-    heritage.title.end_with(folder.file_name().map_or(&[], OsStrExt::as_bytes));
+    heritage.title.end_with(folder.as_os_str().as_bytes());
     // A fork of a session's leader leads none itself, so this cannot fail.
     setsid()?;
     set_child_subreaper(Some(getpid()))?;

@@ -6,7 +6,7 @@ mod nursery;
 mod link;
 mod sweep;
 
-pub use folder::InstanceFolder;
+pub use folder::{InstanceFolder, prepare};
 pub use sweep::sweep;
 
 use crate::cgroup::Cgroups;

@@ -26,7 +26,6 @@ use crate::memory::Memory;
 use crate::reconcile::Settings;
 use crate::release::Preparer;
 use crate::reports::{Reports, Sender};
-use crate::spread::spread;
 use crate::telemetry::Telemetry;
 use crate::{host, keeper};
 use anyhow::{Context, Result};
@@ -97,7 +96,7 @@ impl Servant {
         for (part, mode) in PARTS {
             make_part(&folder.join(part), mode).with_context(|| format!("could not make {part}"))?;
         }
-        spread(&folder.join("instances"));
+        keeper::prepare(&folder.join("instances")).context("could not make the drawers of instances")?;
         let boot = host::boot_id().context("could not read the boot id of the kernel")?;
         let host = Host { boot: boot.clone(), cgroups: Arc::new(Cgroups::probe(servant)) };
         let sender = Sender { servant, name, domain: args.domain.clone() };

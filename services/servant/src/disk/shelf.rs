@@ -222,7 +222,7 @@ mod tests {
     fn shelf() -> (tempfile::TempDir, Shelf) {
         let folder = tempfile::tempdir().expect("a folder");
         let instances = folder.path().join("instances");
-        std::fs::create_dir(&instances).expect("made");
+        crate::keeper::prepare(&instances).expect("made");
         let images = Ledger::open(folder.path().join("images")).expect("made");
         let releases = folder.path().join("releases");
         std::fs::create_dir(&releases).expect("made");

@@ -2,6 +2,7 @@
 
 use crate::spec::Spec;
 use crate::spool::Bookmark;
+use crate::spread::spread;
 use events::InstanceId;
 use std::fs::DirBuilder;
 use std::io;
@@ -13,6 +14,47 @@ const SPEC: &str = "spec";
 const SHIPPED: &str = "shipped";
 const STOPPED: &str = "stopped";
 
+/// The folders of instances lie in so many drawers, which are named by the last two digits of their ids.
+const DRAWERS: u16 = 256;
+
+/// Makes the drawers. What lies beside them is put into its own.
+///
+/// A file system may take long to make a file where many were made and removed, and longer to find a place of its own for
+/// each new folder. So that is done once, for the drawers.
+///
+/// # Errors
+/// When they cannot be made.
+pub fn prepare(instances: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(instances)?;
+    spread(instances);
+    for drawer in drawers(instances) {
+        match DirBuilder::new().mode(0o700).create(drawer) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+    }
+    for beside in within(instances)? {
+        std::fs::rename(&beside.path, InstanceFolder::new(instances, beside.instance).path)?;
+    }
+    Ok(())
+}
+
+fn drawers(instances: &Path) -> impl Iterator<Item = PathBuf> {
+    (0..DRAWERS).map(|drawer| instances.join(format!("{drawer:02x}")))
+}
+
+/// Folders that are named by an instance.
+fn within(folder: &Path) -> io::Result<Vec<InstanceFolder>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if let Some(instance) = entry.file_name().to_str().and_then(|name| name.parse().ok()) {
+            found.push(InstanceFolder { instance, path: entry.path() });
+        }
+    }
+    Ok(found)
+}
+
 /// Where an instance lives on this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstanceFolder {
@@ -23,22 +65,18 @@ pub struct InstanceFolder {
 impl InstanceFolder {
     /// The folder of an instance, which may not be there yet.
     pub fn new(instances: &Path, instance: InstanceId) -> Self {
-        Self { instance, path: instances.join(instance.to_string()) }
+        let name = instance.to_string();
+        let drawer = &name[name.len() - 2..];
+        Self { instance, path: instances.join(drawer).join(&name) }
     }
 
     /// All that are there.
     ///
     /// # Errors
-    /// When the parent folder cannot be read.
+    /// When the drawers cannot be read.
     pub fn all(instances: &Path) -> io::Result<Vec<Self>> {
-        let mut found = Vec::new();
-        for entry in std::fs::read_dir(instances)? {
-            let entry = entry?;
-            if let Some(instance) = entry.file_name().to_str().and_then(|name| name.parse().ok()) {
-                found.push(Self { instance, path: entry.path() });
-            }
-        }
-        Ok(found)
+        let all = drawers(instances).map(|drawer| within(&drawer)).collect::<io::Result<Vec<_>>>()?;
+        Ok(all.into_iter().flatten().collect())
     }
 
     /// Makes the folder and writes down what the instance is. What is written there already is left as it is: to replace a
@@ -147,6 +185,19 @@ mod tests {
     use crate::reconcile::laws::spec;
     use events::manifest::Restart;
     use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn every_folder_lies_in_its_drawer_also_one_that_was_made_beside_them() {
+        let root = tempfile::tempdir().unwrap();
+        let ids = [1, 0x1ff].map(|number| InstanceId(uuid::Uuid::from_u128(number)));
+        let [one, other] = ids.map(|id| InstanceFolder::new(root.path(), id));
+        std::fs::create_dir(root.path().join(other.instance.to_string())).unwrap();
+        prepare(root.path()).unwrap();
+        std::fs::create_dir(&one.path).unwrap();
+        prepare(root.path()).unwrap();
+        assert!(other.path.starts_with(root.path().join("ff")), "{other:?}");
+        assert_eq!(InstanceFolder::all(root.path()).unwrap(), [one, other]);
+    }
 
     #[test]
     fn a_spec_is_written_anew_only_when_it_is_another() {

@@ -1,5 +1,6 @@
 //! The Servant's stem, from which its holders are forked: started ahead, and anew when it is gone.
 
+use super::InstanceFolder;
 use crate::holder::WORD;
 use crate::holder::stem::{self, Birth};
 use events::InstanceId;
@@ -64,9 +65,9 @@ impl Nursery {
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
         set_socket_timeout(&ours, Timeout::Send, Some(TAKE))?;
         let mut command = Command::new(&self.program);
-        // Each holder writes its instance over the end, for those who list processes.
-        let place = "-".repeat(InstanceId(uuid::Uuid::nil()).to_string().len());
-        command.arg(WORD).arg(self.instances.join(place)).arg0("king-holder").env_clear();
+        // Each holder writes its folder over this one, for those who list processes.
+        let any = InstanceFolder::new(&self.instances, InstanceId(uuid::Uuid::nil()));
+        command.arg(WORD).arg(any.path).arg0("king-holder").env_clear();
         command.stdin(Stdio::from(theirs)).stdout(Stdio::null()).stderr(Stdio::inherit());
         let failed = |error| {
             io::Error::other(format!(

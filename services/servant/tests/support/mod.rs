@@ -13,6 +13,7 @@ use events::manifest::{CommandLine, HealthCheck, Restart};
 use events::report::{InstanceNews, RegisterServant, ServantNews};
 use events::view::{AssignedInstance, AssignedProcess, AssignedRelease, Assignment, Stamp, Stamped};
 use events::{Digest, InstanceId, News, Report, ReportId, ServantId, subject, wire};
+use servant::keeper::InstanceFolder;
 use server::Server;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
@@ -140,7 +141,7 @@ impl Kingdom {
     }
 
     pub fn instance_folder(&self, instance: InstanceId) -> PathBuf {
-        self.folder().join("instances").join(instance.to_string())
+        InstanceFolder::new(&self.folder().join("instances"), instance).path
     }
 
     pub fn heard(&self) -> Heard {

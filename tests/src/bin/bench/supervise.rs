@@ -90,6 +90,7 @@ pub fn folders(data: &Path) -> Vec<PathBuf> {
         |path: PathBuf| std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
     inside(data.to_owned())
         .flat_map(|path| inside(path.join("instances")))
+        .flat_map(inside)
         .filter(|path| path.is_dir())
         .collect()
 }
