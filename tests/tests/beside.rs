@@ -95,4 +95,5 @@ async fn beside_an_instance_a_command_has_its_user_and_its_limits_and_is_no_dang
         String::from_utf8_lossy(&found.stdout).into_owned()
     };
     wait::until("no control group of a run is left", async || wait::holds(groups().is_empty(), groups)).await;
+    kingdom.kingctl(&["app", "scale", "guarded", "0", "--wait"]).await.success();
 }
