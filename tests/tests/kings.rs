@@ -91,7 +91,7 @@ async fn an_election_lands_late(kingdom: &Kingdom) -> anyhow::Result<u64> {
     let (sequence, _, last) = log.last().expect("a kingdom that is ready has a log");
     let mut state = Replay::of(&kingdom.client, u64::MAX).await.state;
     let (first, inbox) = (state.last + 1, state.inbox);
-    let candidate = Candidate::from(KingId(uuid::Uuid::now_v7()));
+    let candidate = Candidate::from(KingId(uuid::Uuid::from_u128(1)));
     let context = Context { at: state.at, entropy: 1 };
     let decision = realm::step(&mut state, &Input::Election(candidate), &context);
     let previous = Digest::of(last);
