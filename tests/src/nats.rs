@@ -98,3 +98,40 @@ accounts {{
         store.display()
     )
 }
+
+/// Flips a bit in what a server that is down has stored of a stream, at so many thousandths of it.
+///
+/// # Panics
+/// When it has stored nothing of it.
+pub fn flip(disk: &Path, stream: &str, place: usize) {
+    let mut blocks = blocks(disk, stream);
+    blocks.sort();
+    let lengths: Vec<_> = blocks.iter().map(|block| block.metadata().expect("it is there").len()).collect();
+    let mut at = lengths.iter().sum::<u64>() * place as u64 / 1000;
+    for (block, length) in blocks.iter().zip(lengths) {
+        if at < length {
+            let mut bytes = std::fs::read(block).expect("a block can be read");
+            bytes[usize::try_from(at).expect("a block fits into memory")] ^= 0x10;
+            return std::fs::write(block, bytes).expect("the disk is the test's");
+        }
+        at -= length;
+    }
+    panic!("{} holds nothing of {stream}", disk.display());
+}
+
+/// The files that hold the messages of a stream.
+fn blocks(folder: &Path, stream: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("a folder");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    paths
+        .flat_map(|path| match path.extension() {
+            _ if path.is_dir() => blocks(&path, stream),
+            Some(extension)
+                if extension == "blk" && path.components().any(|part| part.as_os_str() == stream) =>
+            {
+                vec![path]
+            }
+            _ => Vec::new(),
+        })
+        .collect()
+}

@@ -4,7 +4,7 @@
 use async_nats::jetstream::stream::Config;
 use kingdom_tests::process::Process;
 use kingdom_tests::proxy::{Proxy, Weather};
-use kingdom_tests::{Kingdom, http, programs, replay, wait};
+use kingdom_tests::{Kingdom, http, nats, programs, replay, wait};
 use serde_json::{Value, json};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -125,25 +125,12 @@ async fn a_server_with_an_old_disk_is_noticed() {
     is_repaired(&kingdom, &before).await;
 }
 
-/// Flips one bit in the only block of the log, at this part of it.
-fn flip_in_the_log(disk: &Path, part: f64) {
-    let is_block = |path: &PathBuf| {
-        path.extension().is_some_and(|extension| extension == "blk")
-            && path.components().any(|folder| folder.as_os_str() == "KING_LOG")
-    };
-    let block = files(disk).into_iter().find(is_block).expect("the log has a block");
-    let mut bytes = std::fs::read(&block).expect("the block can be read");
-    let at = (bytes.len() as f64 * part) as usize;
-    bytes[at] ^= 0x10;
-    std::fs::write(&block, bytes).expect("the disk is the test's");
-}
-
 #[tokio::test]
 async fn a_flipped_bit_on_the_disk_of_the_server_is_noticed() {
-    for part in [0.02, 0.3, 0.7, 0.98] {
+    for place in [20, 300, 700, 980] {
         let (mut kingdom, before) = with_twenty_keys().await;
         kingdom.kill9("nats");
-        flip_in_the_log(&kingdom.path().join("jetstream"), part);
+        nats::flip(&kingdom.path().join("jetstream"), "KING_LOG", place);
         kingdom.restart("nats").await;
         is_alarmed(&kingdom, "commit").await;
         is_repaired(&kingdom, &before).await;

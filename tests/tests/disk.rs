@@ -137,15 +137,20 @@ processes:
 "#;
 const NOISY_LINES: u64 = 30_000;
 
+/// What lies in a folder; nothing when it is none.
+fn inside(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path())
+}
+
 /// What the instances of before have in their spools, in bytes, by the time at which they were gone.
 fn spools(instances: &Path) -> Vec<u64> {
     let length = |path: PathBuf| path.metadata().map_or(0, |metadata| metadata.len());
     let mut spools = Vec::new();
-    for folder in std::fs::read_dir(instances).into_iter().flatten().flatten() {
-        let Ok(stopped) = folder.path().join("stopped").metadata() else { continue };
-        let files = std::fs::read_dir(folder.path()).into_iter().flatten().flatten().map(|file| file.path());
+    for folder in inside(instances).flat_map(|drawer| inside(&drawer)) {
+        let Ok(stopped) = folder.join("stopped").metadata() else { continue };
         let is_spool = |path: &PathBuf| path.display().to_string().contains("/stdout-");
-        spools.push((stopped.modified().expect("a time"), files.filter(is_spool).map(length).sum()));
+        let bytes = inside(&folder).filter(is_spool).map(length).sum();
+        spools.push((stopped.modified().expect("a time"), bytes));
     }
     spools.sort();
     spools.into_iter().map(|(_, bytes)| bytes).collect()
@@ -167,14 +172,9 @@ async fn output_of_instances_that_are_gone_waits_up_to_its_cap_and_what_is_given
     for _ in 0..4 {
         kingdom.kingctl(&["app", "deploy", "noisy@1.0.0", "--count", "1", "--wait"]).await.success();
         let id = kingdom.instances("noisy").await[0]["instance"].as_str().expect("it has an id").to_owned();
-        let folder = instances.join(&id);
+        let folder = instances.join(&id[id.len() - 2..]).join(&id);
         wait::until("it has said everything", async || {
-            let said: u64 = std::fs::read_dir(&folder)
-                .into_iter()
-                .flatten()
-                .flatten()
-                .map(|file| file.metadata().map_or(0, |data| data.len()))
-                .sum();
+            let said: u64 = inside(&folder).map(|file| file.metadata().map_or(0, |data| data.len())).sum();
             wait::holds(said > NOISY_LINES * 100, || said.to_string())
         })
         .await;

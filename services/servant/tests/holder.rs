@@ -224,11 +224,17 @@ fn what_one_worker_leaves_behind_is_not_taken_for_anothers() {
 #[test]
 fn what_workers_write_at_once_stays_in_whole_lines() {
     let mut held = Held::new();
-    let script = "printf 'one '; sleep 0.1; echo two; exec sleep 1000";
-    for slot in 0..4 {
-        held.start(slot, script, &[]);
-    }
     let folder = held.folder.clone();
+    // None writes before all are there: one that is alone is passed through as it is.
+    let all_there = folder.join("all-there");
+    let script = format!(
+        "until [ -e {} ]; do sleep 0.01; done; printf 'one '; sleep 0.1; echo two; exec sleep 1000",
+        all_there.display()
+    );
+    for slot in 0..4 {
+        held.start(slot, &script, &[]);
+    }
+    std::fs::write(&all_there, "").unwrap();
     let mut reader = SpoolReader::open(&folder, events::subject::Output::Stdout, Bookmark::START);
     let mut lines = Vec::new();
     until("all have written", || {

@@ -193,18 +193,22 @@ async fn find_or_make(bus: &Bus, wanted: &Wanted) -> Result<Map<String, Value>, 
     make(bus, wanted).await.map(|described| described.config).map_err(|error| failed(wanted, error))
 }
 
-/// Makes a stream. The servers of a cluster that starts do not know each other's room at once: then it is asked again.
 async fn make(bus: &Bus, wanted: &Wanted) -> Result<Described, ApiError> {
-    let create = format!("STREAM.CREATE.{}", wanted.stream);
     let given = wanted.settings.iter().filter(|(_, value)| **value != absent(value));
     let body = Value::Object(given.map(|(setting, value)| (setting.clone(), value.clone())).collect());
+    place(bus, &format!("STREAM.CREATE.{}", wanted.stream), &body).await
+}
+
+/// Asks for a stream that needs room on some servers. Those of a cluster that starts do not know each other's room at once:
+/// then it is asked again.
+async fn place(bus: &Bus, request: &str, body: &Value) -> Result<Described, ApiError> {
     let (deadline, mut backoff) = (Instant::now() + PROVISION_PATIENCE, Backoff::default());
     loop {
-        match within(PROVISION_PATIENCE, || api::call(bus, &create, &body)).await {
+        match within(PROVISION_PATIENCE, || api::call(bus, request, body)).await {
             Err(error) if error.has_code(ErrorCode::CLUSTER_NO_PEERS) && Instant::now() < deadline => {
-                tracing::debug!(stream = wanted.stream, %error, "the servers have no place for a stream yet");
+                tracing::debug!(request, %error, "the servers have no place for a stream yet");
             }
-            made => return made,
+            placed => return placed,
         }
         backoff.wait().await;
     }
@@ -230,7 +234,7 @@ async fn grow(
     settings.insert(REPLICAS.to_owned(), wanted.settings[REPLICAS].clone());
     let (update, body) = (format!("STREAM.UPDATE.{}", wanted.stream), Value::Object(settings));
     tracing::info!(stream = wanted.stream, copies = %wanted.settings[REPLICAS], "a stream gets more copies");
-    let grown = within(PROVISION_PATIENCE, || api::call::<Described>(bus, &update, &body)).await;
+    let grown = place(bus, &update, &body).await;
     grown.map(|described| described.config).map_err(|error| failed(wanted, error))
 }
 
