@@ -6,7 +6,7 @@ use crate::nats::{SYSTEM_PASSWORD, greets};
 use crate::ports::Ports;
 use crate::process::Process;
 use crate::proxy::{Proxy, Weather};
-use crate::{nats, programs, wait};
+use crate::{programs, wait};
 use async_nats::jetstream::stream::ClusterInfo;
 use rustix::process::Signal;
 use std::collections::BTreeMap;
@@ -141,14 +141,6 @@ impl Cluster {
     pub fn wipe(&self, index: usize) {
         std::fs::remove_dir_all(&self.nodes[index].store)
             .expect("what the test's server wrote can be removed");
-    }
-
-    /// Flips a bit in what one that is down has stored of a stream, at so many thousandths of a file.
-    ///
-    /// # Panics
-    /// When it has stored nothing of it.
-    pub fn flip(&self, index: usize, stream: &str, place: usize) {
-        nats::flip(&self.nodes[index].store, stream, place);
     }
 
     /// The folder in which one stores.

@@ -51,7 +51,6 @@ faults! {
     KillTwo = "kill-two-nats",
     KillAll = "kill-all-nats",
     WipeServer = "wipe-nats",
-    FlipServer = "flip-bit-nats",
     CutLeader = "cut-nats-leader",
     CutLeaderOneWay = "cut-nats-one-way",
     ResetRoutes = "reset-nats-routes",
@@ -84,8 +83,6 @@ pub struct Hurt {
     pub fault: Fault,
     names: Vec<&'static str>,
     servers: Vec<usize>,
-    /// Where in a file it falls, in thousandths of its length.
-    place: usize,
 }
 
 impl Fault {
@@ -109,7 +106,7 @@ impl Fault {
                 On::Servers
             }
             Self::WipeServer | Self::CutLeader | Self::CutLeaderOneWay | Self::ResetRoutes => On::Servers,
-            Self::FlipServer | Self::SlowRoutes | Self::FullServer => On::Servers,
+            Self::SlowRoutes | Self::FullServer => On::Servers,
         }
     }
 
@@ -126,7 +123,7 @@ impl Fault {
             Self::PauseWriter | Self::CutWriter | Self::CutWriterOneWay | Self::HalfOpenWriter => {
                 dice.between(seconds(1), seconds(6))
             }
-            Self::KillTwo | Self::KillAll | Self::EndLeader | Self::ResetRoutes | Self::FlipServer => {
+            Self::KillTwo | Self::KillAll | Self::EndLeader | Self::ResetRoutes => {
                 dice.between(seconds(0), seconds(4))
             }
             Self::KillLeader | Self::PauseLeader | Self::WipeServer => dice.between(seconds(2), seconds(12)),
@@ -162,7 +159,7 @@ impl Fault {
     /// # Panics
     /// When it cannot be done.
     pub async fn inject(self, site: &mut Site, dice: &mut Dice) -> Hurt {
-        let mut hurt = Hurt { fault: self, names: Vec::new(), servers: Vec::new(), place: dice.below(1000) };
+        let mut hurt = Hurt { fault: self, names: Vec::new(), servers: Vec::new() };
         match self.on() {
             On::Kings => hurt.names = self.kings(site, dice).await,
             On::Foremen => hurt.names = vec![dice.one(&FOREMEN).0],
@@ -196,7 +193,7 @@ impl Fault {
         match self {
             Self::KillAll | Self::SlowRoutes => (0..SERVERS).collect(),
             Self::KillTwo => (0..SERVERS).filter(|server| *server != dice.below(SERVERS)).take(2).collect(),
-            Self::WipeServer | Self::FlipServer => vec![dice.below(SERVERS)],
+            Self::WipeServer => vec![dice.below(SERVERS)],
             Self::FullServer => vec![SMALL_SERVER],
             _ => vec![leader],
         }
@@ -217,10 +214,6 @@ impl Hurt {
             Fault::WipeServer => {
                 self.kill(site);
                 self.servers.iter().for_each(|server| site.cluster.wipe(*server));
-            }
-            Fault::FlipServer => {
-                self.kill(site);
-                self.servers.iter().for_each(|server| site.cluster.flip(*server, LOG_STREAM, self.place));
             }
             Fault::EndLeader => {
                 for server in &self.servers {
@@ -257,7 +250,6 @@ impl Hurt {
             Fault::KillLeader | Fault::KillTwo | Fault::KillAll | Fault::WipeServer | Fault::EndLeader => {
                 site.cluster.restart_all(&self.servers).await;
             }
-            Fault::FlipServer => site.cluster.restart_all(&self.servers).await,
             Fault::PauseLeader => self.servers.iter().for_each(|server| site.cluster.resume(*server)),
             Fault::CutLeader | Fault::CutLeaderOneWay => self.routes(site, Weather::Fair),
             Fault::SlowRoutes => site.cluster.weather(Weather::Fair),
