@@ -4,7 +4,7 @@
 use async_nats::jetstream::stream::Config;
 use kingdom_tests::process::Process;
 use kingdom_tests::proxy::{Proxy, Weather};
-use kingdom_tests::{Kingdom, http, nats, programs, replay, wait};
+use kingdom_tests::{Kingdom, http, programs, replay, wait};
 use serde_json::{Value, json};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -125,12 +125,24 @@ async fn a_server_with_an_old_disk_is_noticed() {
     is_repaired(&kingdom, &before).await;
 }
 
+/// Flips one bit in the only block of the log, at so many thousandths of it.
+fn flip_in_the_log(disk: &Path, place: usize) {
+    let is_of_log = |path: &PathBuf| path.components().any(|part| part.as_os_str() == "KING_LOG");
+    let is_block = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "blk");
+    let blocks: Vec<_> = files(disk).into_iter().filter(is_of_log).filter(is_block).collect();
+    let [block] = blocks.as_slice() else { panic!("one block: {blocks:?}") };
+    let mut bytes = std::fs::read(block).expect("the block can be read");
+    let at = bytes.len() * place / 1000;
+    bytes[at] ^= 0x10;
+    std::fs::write(block, bytes).expect("the disk is the test's");
+}
+
 #[tokio::test]
 async fn a_flipped_bit_on_the_disk_of_the_server_is_noticed() {
     for place in [20, 300, 700, 980] {
         let (mut kingdom, before) = with_twenty_keys().await;
         kingdom.kill9("nats");
-        nats::flip(&kingdom.path().join("jetstream"), "KING_LOG", place);
+        flip_in_the_log(&kingdom.path().join("jetstream"), place);
         kingdom.restart("nats").await;
         is_alarmed(&kingdom, "commit").await;
         is_repaired(&kingdom, &before).await;
