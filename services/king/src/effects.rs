@@ -19,6 +19,9 @@ use std::time::Duration;
 
 /// Most events that are handed to the publisher at once.
 const PUBLISH_AT_ONCE: usize = 1024;
+/// How long events are collected before they are published: each wakes the server and syncs its disk, which the next command
+/// of whoever waits for one answer after the other needs too.
+const COLLECT: Duration = Duration::from_millis(25);
 /// How many between two rests while the writer is busy: each is a message of its own that the server syncs by itself, on the disk that
 /// the commits wait for. Public events may lag; commits and answers must not.
 const PUBLISH_WHILE_BUSY: usize = 16;
@@ -218,6 +221,7 @@ async fn publish_on(bus: &Bus, kingdom: &Kingdom, metrics: &Metrics) -> Result<(
     let mut follow = kingdom.feed().follow(last);
     loop {
         let mut batch: Vec<Event> = follow.next().await?.to_vec();
+        tokio::time::sleep(COLLECT).await;
         while batch.len() < PUBLISH_AT_ONCE
             && let Some(more) = follow.next().now_or_never()
         {
