@@ -11,6 +11,7 @@ pub mod strays;
 pub mod reaper;
 pub mod nats;
 pub mod client;
+pub mod failing;
 pub mod proxy;
 pub mod cluster;
 pub mod http;

@@ -106,11 +106,15 @@ impl Shell {
         let mut view = View::start(&self.bus, &self.domain);
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let failing = self.own.failing();
+        tokio::pin!(failing);
         loop {
             // Beats first: what was heard counts before the time that has passed.
             tokio::select! {
                 biased;
                 () = shutdown.requested() => break,
+                // Without numbers nothing can be told; the next start writes anew what can be read.
+                error = &mut failing => return Err(error.into()),
                 beat = beats.next() => self.beat(&beat.ok_or(RunError::Closed)?).await,
                 (batch, verdicts) = answer(&mut self.asking) => self.answered(batch, verdicts).await,
                 _ = ticks.tick() => self.tick().await,

@@ -374,7 +374,7 @@ impl Holder {
         }
     }
 
-    fn sync(&self) {
+    fn sync(&mut self) {
         if let Err(error) = self.runs.sync() {
             note(&format!("what was recorded could not be made durable: {error}"));
         }

@@ -95,6 +95,11 @@ impl Reports {
         self.outbox.barrier().await
     }
 
+    /// Waits until the disk fails.
+    pub async fn fails(&self) -> OutboxError {
+        self.outbox.fails().await
+    }
+
     /// Lets these go out.
     pub fn release(&self, numbers: &[u64]) {
         let mut held = self.held();

@@ -30,6 +30,7 @@ use crate::telemetry::Telemetry;
 use crate::{host, keeper};
 use anyhow::{Context, Result};
 use bus::Bus;
+use bus::table::Table;
 use events::report::{Emitted, PortRange};
 use events::{Labels, ServantId, ServantName, label};
 use service::Shutdown;
@@ -184,6 +185,7 @@ impl Servant {
         let hands = Hands { shelf, engine: self.engine.clone() };
         let (servant, room) = (self.sender.servant, self.preparer.room.clone());
         let caretaker = Caretaker::new(servant, room, hands, self.reports.clone(), told, wishes);
+        let failing = failing(self.reports.clone(), self.memory.table());
         let mut shell = shell::Shell::new(self, used, removals);
         tokio::select! {
             found = shell.find() => found?,
@@ -196,6 +198,7 @@ impl Servant {
         let result = tokio::select! {
             result = shell.run(&shutdown) => result,
             sent = &mut sending => sent.context("sending reports broke off")?.map_err(Into::into),
+            error = failing => Err(error),
         };
         caring.abort();
         beats.abort();
@@ -246,6 +249,15 @@ impl Servant {
 
     fn instances(&self) -> PathBuf {
         self.folder.join("instances")
+    }
+}
+
+/// Waits until the disk fails what must not be lost. Nothing is kept any more then: what runs is left running, and the
+/// next start writes anew what can be read.
+async fn failing(reports: Reports, table: Table) -> anyhow::Error {
+    tokio::select! {
+        error = reports.fails() => error.into(),
+        error = table.fails() => error.into(),
     }
 }
 

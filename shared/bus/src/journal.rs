@@ -4,7 +4,8 @@
 //! once stood in the log can be told from what stands there now. No answer ever waits for it. Everything here blocks
 //! and belongs on a thread of its own.
 //!
-//! What is damaged is set aside under its time. The clean part before it stays, the rest is to be taken from the stream
+//! A disk that fails a write or a sync ends it at once: nothing more is taken, whatever a later sync says, and the part that
+//! was written is set aside at the next start. What is damaged is set aside under its time too. The clean part before it stays, the rest is to be taken from the stream
 //! again. sled is never the only copy: [`mod@witness`] keeps sequence and hash of every commit in files that are synced
 //! and can be read by eye.
 
@@ -29,6 +30,7 @@ use snapshots::Snapshots;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use witness::Witness;
 
@@ -50,6 +52,19 @@ pub enum JournalError {
         #[source]
         source: io::Error,
     },
+    #[error(
+        "{path} of the journal cannot be synced, so nothing that was written lately is trusted to be on the disk, and nothing \
+         more is written; look at the disk, then start the King again: it makes its journal anew from the log",
+        path = path.display()
+    )]
+    Unsynced {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    /// Something was tried after that.
+    #[error("the journal in {path} takes nothing any more: its disk has failed it", path = path.display())]
+    Stopped { path: PathBuf },
     #[error("commit {found} does not follow commit {after}, the last of the journal")]
     Gap { after: u64, found: u64 },
     /// The log says something else than it said before.
@@ -62,6 +77,23 @@ pub enum JournalError {
     SnapshotSize { bytes: usize, most: usize },
     #[error("the journal in {path} is damaged: {reason}; restart the King, which takes what is missing from the log", path = path.display())]
     Damaged { path: PathBuf, reason: String },
+}
+
+impl JournalError {
+    /// Whether the disk could not do what was asked, so that nobody knows what of it is there.
+    pub fn is_of_the_disk(&self) -> bool {
+        match self {
+            Self::Io { .. } | Self::Unsynced { .. } | Self::Stopped { .. } => true,
+            Self::Store(error) => match error {
+                StoreError::Io { .. } | StoreError::Unsynced { .. } | StoreError::Stopped { .. } => true,
+                StoreError::Damaged { .. } | StoreError::InUse { .. } => false,
+            },
+            Self::Gap { .. }
+            | Self::Contradicted { .. }
+            | Self::SnapshotSize { .. }
+            | Self::Damaged { .. } => false,
+        }
+    }
 }
 
 /// A journal. Clones are the same.
@@ -77,6 +109,8 @@ struct Inner {
     witness: Mutex<Witness>,
     snapshots: Mutex<Snapshots>,
     set_aside: Vec<PathBuf>,
+    /// Whether the disk has failed any part of it.
+    stopped: AtomicBool,
 }
 
 /// What the one who appends needs.
@@ -120,6 +154,7 @@ impl Journal {
                 witness: Mutex::new(witness),
                 snapshots: Mutex::new(snapshots),
                 set_aside,
+                stopped: AtomicBool::new(false),
             }),
         };
         journal.complete_witness()?;
@@ -158,6 +193,10 @@ impl Journal {
     /// When they do not follow the last one, when the witness has seen another commit at their place, or when the disk
     /// fails. What was appended before the bad one stays; after trouble with the disk the journal is to be opened anew.
     pub fn append(&self, entries: &[Entry]) -> Result<(), JournalError> {
+        self.on_the_disk(|| self.append_all(entries))
+    }
+
+    fn append_all(&self, entries: &[Entry]) -> Result<(), JournalError> {
         let mut writing = self.writing();
         for entry in entries {
             self.check(writing.last, entry)?;
@@ -190,10 +229,24 @@ impl Journal {
     /// Makes all that was appended durable.
     ///
     /// # Errors
-    /// When the disk fails.
+    /// When the disk fails. Then what was appended since the last sync is not to be counted on, and nothing more is taken.
     pub fn sync(&self) -> Result<(), JournalError> {
-        self.witness_file().sync()?;
-        self.inner.shelves.flush()
+        self.on_the_disk(|| {
+            self.witness_file().sync()?;
+            self.inner.shelves.flush()
+        })
+    }
+
+    /// Does what takes the disk, unless that has failed any part of the journal before.
+    fn on_the_disk<T>(&self, work: impl FnOnce() -> Result<T, JournalError>) -> Result<T, JournalError> {
+        if self.inner.stopped.load(Ordering::SeqCst) {
+            return Err(JournalError::Stopped { path: self.inner.folder.clone() });
+        }
+        work().inspect_err(|error| {
+            if error.is_of_the_disk() {
+                self.inner.stopped.store(true, Ordering::SeqCst);
+            }
+        })
     }
 
     /// The commits after a sequence, in order, each with its sequence. Those appended meanwhile may be among them.
@@ -253,7 +306,7 @@ impl Journal {
     /// # Errors
     /// When the disk fails.
     pub fn put_snapshot(&self, place: Place, bytes: &[u8]) -> Result<(), JournalError> {
-        self.snapshots().put(place, bytes)
+        self.on_the_disk(|| self.snapshots().put(place, bytes))
     }
 
     /// Forgets a snapshot, because it cannot be read.
@@ -312,6 +365,18 @@ impl Journal {
 /// When the file system refuses.
 pub fn set_aside(folder: &Path, reason: &str) -> Result<PathBuf, JournalError> {
     Ok(store::set_aside(folder, reason)?)
+}
+
+/// Sets aside the stores of a kind that their disk has failed: what they held is taken from the log.
+fn set_unsynced_aside(folder: &Path, prefix: &str, aside: &mut Vec<PathBuf>) -> Result<(), JournalError> {
+    for entry in fs::read_dir(folder).map_err(failed("read", folder))? {
+        let path = entry.map_err(failed("read", folder))?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if name.starts_with(prefix) && name.ends_with(".unsynced") {
+            aside.push(store::set_aside(&path, "its disk has failed it")?);
+        }
+    }
+    Ok(())
 }
 
 fn failed(tried: &'static str, path: &Path) -> impl FnOnce(io::Error) -> JournalError {

@@ -87,7 +87,7 @@ impl Outbox {
             source,
         })?;
         let (store_path, side_path) = (directory.join("store"), directory.join("outbox.side"));
-        let existed = store_path.exists();
+        let existed = store_path.exists() || store::unsynced(&store_path).exists();
         let opened = store::open(&store_path).await?;
         let kept = if existed && opened.set_aside.is_none() { Kept::Yes } else { Kept::No };
         store::blocking(move || Inner::new(opened, side_path, bounds, kept))
@@ -138,8 +138,8 @@ impl Outbox {
         if self.inner.ledger().shows(wanted) {
             return Ok(());
         }
-        let inner = self.inner.clone();
-        store::blocking(move || inner.flush()).await
+        let (inner, looking) = (self.inner.clone(), self.inner.clone());
+        store::flushing(move || inner.flush(), move || looking.store.look_for_failure()).await
     }
 
     /// The oldest durable entries with their numbers, at most so many. They stay until [`Outbox::ack_up_to`].
@@ -179,6 +179,12 @@ impl Outbox {
             self.inner.store.write(&[], &keys)?;
             ledger.deleted(entries.len(), entries.iter().map(|(_, entry)| entry.len()).sum());
         }
+    }
+
+    /// Waits until the disk fails: from then on nothing is taken, and whoever holds it had better start again.
+    pub async fn fails(&self) -> OutboxError {
+        self.inner.store.fails().await;
+        StoreError::Stopped { path: self.inner.store.path().to_owned() }.into()
     }
 
     /// How many entries wait, durable or not.

@@ -2,9 +2,21 @@
 //!
 //! sled's flush survives the death of the process but not surely a loss of power, and its file format is not trusted:
 //! every value carries its own checksum and version, opening is guarded, and what is damaged is set aside.
+//!
+//! After a sync that failed the system has let go of what it could not write, and the next sync says that all is well
+//! (Rebello and others, "Can Applications Recover from fsync Failures?", 2020). So nothing more is written then: the store
+//! is renamed at once, and at the next start what can be read in it is written into a new one ([`mod@salvage`]).
 
+mod salvage;
+
+pub(crate) use salvage::unsynced;
+
+use std::fs::{self, File};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::sync::watch;
 
 /// Version of the shape of what is stored: the first byte of every value.
 const SCHEMA: u8 = 1;
@@ -24,6 +36,26 @@ pub enum StoreError {
         #[source]
         source: io::Error,
     },
+    /// What was written lately may not be there, whatever a later sync says.
+    #[error(
+        "the local store in {path} cannot be {tried}, so nothing that was written lately is trusted to be on the disk, and \
+         nothing more is written; look at the disk, then start this program again: {next}",
+        path = path.display(), next = salvage::NEXT
+    )]
+    Unsynced {
+        path: PathBuf,
+        /// What was tried: written, flushed.
+        tried: &'static str,
+        #[source]
+        source: io::Error,
+    },
+    /// Something was tried after that.
+    #[error(
+        "the local store in {path} takes nothing any more: its disk has failed it; look at the disk, then start this program \
+         again: {next}",
+        path = path.display(), next = salvage::NEXT
+    )]
+    Stopped { path: PathBuf },
     #[error("the local store in {path} is damaged: {reason}", path = path.display())]
     Damaged { path: PathBuf, reason: String },
     #[error(
@@ -55,31 +87,97 @@ pub(crate) trait Store: Send + Sync + 'static {
 /// sled, used with care.
 pub(crate) struct SledStore {
     path: PathBuf,
-    tree: sled::Db,
+    /// There until the end.
+    tree: Option<sled::Db>,
+    /// Whether the disk has failed it.
+    stopped: watch::Sender<bool>,
 }
 
 impl SledStore {
     /// Opens or makes the store in a directory. Blocks.
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
+        let store = Self::load(path)?;
+        // What a process wrote that was killed before it could sync may lie in the memory of the system alone.
+        store.sync_file().map_err(|source| store.stop("synced", source))?;
+        Ok(store)
+    }
+
+    fn load(path: &Path) -> Result<Self, StoreError> {
         let config = sled::Config::new()
             .path(path)
             .mode(sled::Mode::LowSpace)
             .cache_capacity(CACHE_BYTES)
             .flush_every_ms(None);
-        let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| config.open()));
+        let opened = catch_unwind(AssertUnwindSafe(|| config.open()));
         let tree = match opened {
             Ok(opened) => opened.map_err(|error| judge(path, "opened", error))?,
             Err(_) => return Err(damaged(path, "opening it panicked".to_owned())),
         };
-        let store = Self { path: path.to_owned(), tree };
+        let store = Self { path: path.to_owned(), tree: Some(tree), stopped: watch::Sender::new(false) };
         store.check()?;
         Ok(store)
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn sync_file(&self) -> io::Result<()> {
+        File::open(self.path.join("db"))?.sync_data()
+    }
+
+    fn tree(&self) -> &sled::Db {
+        self.tree.as_ref().expect("it is there until the store is dropped")
+    }
+
+    fn is_usable(&self) -> Result<(), StoreError> {
+        let is_stopped = *self.stopped.borrow();
+        if is_stopped { Err(StoreError::Stopped { path: self.path.clone() }) } else { Ok(()) }
+    }
+
+    fn write_no_more(&self) {
+        self.stopped.send_replace(true);
+    }
+
+    /// Finds a failure that a flush under way may have missed; see [`flushing`].
+    pub(crate) fn look_for_failure(&self) {
+        if let Err(error) = self.tree().flush() {
+            tracing::warn!(path = %self.path.display(), %error, "a flush that stood still is woken");
+        }
+    }
+
+    /// Waits until the disk has failed it.
+    pub(crate) async fn fails(&self) {
+        let mut stopped = self.stopped.subscribe();
+        // The sender lives as long as this store does.
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+    }
+
+    /// Takes nothing more, and renames the store: whoever opens it next must not take it for whole.
+    fn stop(&self, tried: &'static str, source: io::Error) -> StoreError {
+        if self.stopped.send_replace(true) {
+            return StoreError::Stopped { path: self.path.clone() };
+        }
+        let (path, to) = (self.path.clone(), unsynced(&self.path));
+        tracing::error!(path = %path.display(), tried, error = %source, "the disk has failed a local store; it takes nothing more");
+        if let Err(error) = fs::rename(&path, &to) {
+            tracing::error!(path = %path.display(), %error, "a store that cannot be trusted cannot be renamed; remove it by hand");
+        }
+        StoreError::Unsynced { path, tried, source }
+    }
+
+    /// Whether an error of a write is one of the disk, after which nothing more is written.
+    fn failed(&self, tried: &'static str, error: sled::Error) -> StoreError {
+        match judge(&self.path, tried, error) {
+            StoreError::Io { source, .. } => self.stop(tried, source),
+            other => other,
+        }
+    }
+
     /// Reads everything once: a damaged value is found at the start and not in the middle of the work.
     fn check(&self) -> Result<(), StoreError> {
-        let all = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            self.tree.iter().try_for_each(|pair| self.pair(pair).map(|_| ()))
+        let all = catch_unwind(AssertUnwindSafe(|| {
+            self.tree().iter().try_for_each(|pair| self.pair(pair).map(|_| ()))
         }));
         all.unwrap_or_else(|_| Err(damaged(&self.path, "reading it panicked".to_owned())))
     }
@@ -104,40 +202,52 @@ impl SledStore {
     }
 }
 
+impl Drop for SledStore {
+    /// sled syncs once more at its end, and panics when that fails.
+    fn drop(&mut self) {
+        let tree = self.tree.take();
+        if catch_unwind(AssertUnwindSafe(|| drop(tree))).is_err() {
+            self.stop("closed", io::Error::other("its last sync failed"));
+        }
+    }
+}
+
 impl Store for SledStore {
     fn write(&self, put: &[(&[u8], &[u8])], delete: &[&[u8]]) -> Result<(), StoreError> {
+        self.is_usable()?;
         let written = match (put, delete) {
             // A batch writes what is before it and its own beginning to the disk at once: for one key that is all of the
             // cost and no use.
-            ([(key, value)], []) => self.tree.insert(key, seal(key, value)).map(drop),
-            ([], [key]) => self.tree.remove(key).map(drop),
-            _ => self.tree.apply_batch(batch(put, delete)),
+            ([(key, value)], []) => self.tree().insert(key, seal(key, value)).map(drop),
+            ([], [key]) => self.tree().remove(key).map(drop),
+            _ => self.tree().apply_batch(batch(put, delete)),
         };
-        written.map_err(|error| judge(&self.path, "written", error))
+        written.map_err(|error| self.failed("written", error))
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let found = self.tree.get(key).map_err(|error| judge(&self.path, "read", error))?;
+        let found = self.tree().get(key).map_err(|error| judge(&self.path, "read", error))?;
         found.map(|sealed| self.unseal(key, &sealed)).transpose()
     }
 
     fn scan(&self, from: &[u8], most: usize) -> Result<Vec<Pair>, StoreError> {
-        self.tree.range(from..).take(most).map(|pair| self.pair(pair)).collect()
+        self.tree().range(from..).take(most).map(|pair| self.pair(pair)).collect()
     }
 
     fn at_or_before(&self, key: &[u8]) -> Result<Option<Pair>, StoreError> {
-        let found = self.tree.range(..=key).next_back();
+        let found = self.tree().range(..=key).next_back();
         found.map(|pair| self.pair(pair)).transpose()
     }
 
     fn flush(&self) -> Result<(), StoreError> {
-        let flushed = self.tree.flush().map(|_| ()).map_err(|error| judge(&self.path, "flushed", error));
+        self.is_usable()?;
+        let flushed = self.tree().flush();
         let_go();
-        flushed
+        flushed.map(|_| ()).map_err(|error| self.failed("flushed", error))
     }
 
     fn bytes_on_disk(&self) -> Result<u64, StoreError> {
-        self.tree.size_on_disk().map_err(|error| judge(&self.path, "measured", error))
+        self.tree().size_on_disk().map_err(|error| judge(&self.path, "measured", error))
     }
 }
 
@@ -231,7 +341,7 @@ pub(crate) fn open_patiently(path: &Path) -> Result<SledStore, StoreError> {
 
 async fn open_once(path: &Path) -> Result<Opened, StoreError> {
     let path = path.to_owned();
-    blocking(move || match SledStore::open(&path) {
+    blocking(move || match salvage::open(&path) {
         Ok(store) => Ok(Opened { store, set_aside: None }),
         Err(StoreError::Damaged { reason, .. }) => {
             let aside = set_aside(&path, &reason)?;
@@ -248,7 +358,7 @@ pub(crate) fn set_aside(path: &Path, reason: &str) -> Result<PathBuf, StoreError
     aside.push(format!(".damaged-{}", unix_ms()));
     let aside = PathBuf::from(aside);
     tracing::error!(path = %path.display(), aside = %aside.display(), reason, "damaged local store set aside");
-    std::fs::rename(path, &aside).map_err(|source| StoreError::Io {
+    fs::rename(path, &aside).map_err(|source| StoreError::Io {
         path: path.to_owned(),
         tried: "set aside",
         source,
@@ -262,6 +372,28 @@ pub(crate) fn unix_ms() -> u64 {
     std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// After so long somebody looks whether sled waits for a write that has failed.
+const LOOK_AFTER: Duration = Duration::from_secs(5);
+
+/// Runs a flush. Where one thread writes and another flushes, sled may not tell the second that the first has failed, which
+/// then waits for ever: a flush beside it finds the failure, and wakes it.
+pub(crate) async fn flushing<T: Send + 'static>(
+    flush: impl FnOnce() -> T + Send + 'static,
+    look: impl Fn() + Clone + Send + 'static,
+) -> T {
+    let flushed = blocking(flush);
+    tokio::pin!(flushed);
+    let mut looking: Option<tokio::task::JoinHandle<()>> = None;
+    loop {
+        if let Ok(flushed) = tokio::time::timeout(LOOK_AFTER, &mut flushed).await {
+            return flushed;
+        }
+        if looking.as_ref().is_none_or(tokio::task::JoinHandle::is_finished) {
+            looking = Some(tokio::task::spawn_blocking(look.clone()));
+        }
+    }
 }
 
 /// Runs what may block where it holds nobody up.

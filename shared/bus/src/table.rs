@@ -115,6 +115,12 @@ impl Table {
         }
     }
 
+    /// Waits until the disk fails: from then on nothing is taken, and whoever holds it had better start again.
+    pub async fn fails(&self) -> TableError {
+        self.inner.store.fails().await;
+        StoreError::Stopped { path: self.inner.store.path().to_owned() }
+    }
+
     /// Makes all that was written before durable. Many callers share one flush.
     ///
     /// # Errors
@@ -125,9 +131,9 @@ impl Table {
         if *flushed >= wanted {
             return Ok(());
         }
-        let inner = self.inner.clone();
+        let (inner, looking) = (self.inner.clone(), self.inner.clone());
         let now = self.inner.written.load(Ordering::SeqCst);
-        store::blocking(move || inner.store.flush()).await?;
+        store::flushing(move || inner.store.flush(), move || looking.store.look_for_failure()).await?;
         *flushed = now;
         Ok(())
     }

@@ -203,6 +203,38 @@ fn the_witness_outlives_the_store_and_contradicts_another_log() {
     complete(&journal, 60);
 }
 
+/// What a part is called whose disk has failed it.
+fn unsynced(path: &Path) {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".unsynced");
+    std::fs::rename(path, name).unwrap();
+}
+
+#[test]
+fn parts_that_their_disk_has_failed_are_set_aside_and_what_they_witnessed_is_not_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    filled(folder.path(), 40, 10);
+    let witness = folder.path().join("witness/00000000000000000001.witness");
+    let torn = [std::fs::read(&witness).unwrap(), vec![7; 30]].concat();
+    std::fs::write(witness.with_extension("unsynced"), torn).unwrap();
+    std::fs::remove_file(&witness).unwrap();
+    unsynced(&folder.path().join("commits-00000000000000000001"));
+    unsynced(&folder.path().join("snapshots-000001"));
+
+    let journal = Journal::open(folder.path()).unwrap();
+    assert_eq!(journal.set_aside().len(), 3, "{:?}", journal.set_aside());
+    assert_eq!((journal.last(), journal.witnessed()), (Place::START, 40));
+    let mut other = entries(1).remove(0);
+    other.hash = Digest::of(b"another log");
+    assert!(matches!(journal.append(&[other]), Err(JournalError::Contradicted { .. })));
+    journal.append(&entries(40)).unwrap();
+    journal.sync().unwrap();
+    drop(journal);
+    let journal = Journal::open(folder.path()).unwrap();
+    assert!(journal.set_aside().is_empty(), "once");
+    complete(&journal, 40);
+}
+
 /// Damages one file in many ways, one at a time, and opens the journal each time.
 fn each_damage(suffix: &str, damages: impl Fn(usize) -> Vec<(usize, Option<u8>)>) {
     let whole = tempfile::tempdir().unwrap();

@@ -259,7 +259,7 @@ fn flushes_from_many_threads_leave_no_memory_behind() {
     const ROUNDS: usize = 60;
     const ENTRY: usize = 64 * 1024;
     let folder = tempfile::tempdir().unwrap();
-    let runtime = |_| tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = |_| tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     // Each has a thread of its own that flushes, and that lives while it is measured.
     let runtimes: Vec<_> = (0..THREADS).map(runtime).collect();
     let outbox = runtimes[0].block_on(Outbox::open(folder.path())).unwrap();

@@ -1,6 +1,7 @@
 //! What is done to a kingdom, and how it is undone.
 
 use super::dice::Dice;
+use super::rot;
 use super::site::{ALERTER, FOREMEN, KINGS, SERVANTS, SMALL_KING, SMALL_SERVANT, SMALL_SERVER, Site};
 use crate::cluster::SERVERS;
 use crate::proxy::Weather;
@@ -51,6 +52,7 @@ faults! {
     KillTwo = "kill-two-nats",
     KillAll = "kill-all-nats",
     WipeServer = "wipe-nats",
+    FlipLog = "flip-log",
     CutLeader = "cut-nats-leader",
     CutLeaderOneWay = "cut-nats-one-way",
     ResetRoutes = "reset-nats-routes",
@@ -105,8 +107,8 @@ impl Fault {
             Self::KillLeader | Self::EndLeader | Self::PauseLeader | Self::KillTwo | Self::KillAll => {
                 On::Servers
             }
-            Self::WipeServer | Self::CutLeader | Self::CutLeaderOneWay | Self::ResetRoutes => On::Servers,
-            Self::SlowRoutes | Self::FullServer => On::Servers,
+            Self::WipeServer | Self::FlipLog | Self::CutLeader | Self::CutLeaderOneWay => On::Servers,
+            Self::ResetRoutes | Self::SlowRoutes | Self::FullServer => On::Servers,
         }
     }
 
@@ -123,7 +125,7 @@ impl Fault {
             Self::PauseWriter | Self::CutWriter | Self::CutWriterOneWay | Self::HalfOpenWriter => {
                 dice.between(seconds(1), seconds(6))
             }
-            Self::KillTwo | Self::KillAll | Self::EndLeader | Self::ResetRoutes => {
+            Self::KillTwo | Self::KillAll | Self::EndLeader | Self::ResetRoutes | Self::FlipLog => {
                 dice.between(seconds(0), seconds(4))
             }
             Self::KillLeader | Self::PauseLeader | Self::WipeServer => dice.between(seconds(2), seconds(12)),
@@ -139,6 +141,11 @@ impl Fault {
     /// silent for its Foreman, and is called lost after 3 s.
     pub fn may_move(self) -> bool {
         self == Self::CutLeader || self == Self::CutLeaderOneWay
+    }
+
+    /// Whether what was proved of the log before is to be proved again: servers may have another log than they had.
+    pub fn may_change_the_log(self) -> bool {
+        self == Self::FlipLog
     }
 
     /// Why it cannot be done here, when it cannot.
@@ -168,7 +175,7 @@ impl Fault {
             On::Alerter => hurt.names = vec![ALERTER],
             On::Servers => hurt.servers = self.servers(site, dice).await,
         }
-        hurt.inject(site).await;
+        hurt.inject(site, dice).await;
         hurt
     }
 
@@ -193,7 +200,7 @@ impl Fault {
         match self {
             Self::KillAll | Self::SlowRoutes => (0..SERVERS).collect(),
             Self::KillTwo => (0..SERVERS).filter(|server| *server != dice.below(SERVERS)).take(2).collect(),
-            Self::WipeServer => vec![dice.below(SERVERS)],
+            Self::WipeServer | Self::FlipLog => vec![dice.below(SERVERS)],
             Self::FullServer => vec![SMALL_SERVER],
             _ => vec![leader],
         }
@@ -201,7 +208,7 @@ impl Fault {
 }
 
 impl Hurt {
-    async fn inject(&self, site: &mut Site) {
+    async fn inject(&self, site: &mut Site, dice: &mut Dice) {
         match self.fault {
             Fault::KillWriter | Fault::KillBackup | Fault::KillKings | Fault::KillForeman => self.kill(site),
             Fault::KillServant | Fault::KillAlerter => self.kill(site),
@@ -215,6 +222,7 @@ impl Hurt {
                 self.kill(site);
                 self.servers.iter().for_each(|server| site.cluster.wipe(*server));
             }
+            Fault::FlipLog => self.rot(site, dice).await,
             Fault::EndLeader => {
                 for server in &self.servers {
                     site.cluster.end(*server).await;
@@ -250,6 +258,10 @@ impl Hurt {
             Fault::KillLeader | Fault::KillTwo | Fault::KillAll | Fault::WipeServer | Fault::EndLeader => {
                 site.cluster.restart_all(&self.servers).await;
             }
+            Fault::FlipLog => {
+                site.cluster.restart_all(&self.servers).await;
+                rot::is_mended(site).await;
+            }
             Fault::PauseLeader => self.servers.iter().for_each(|server| site.cluster.resume(*server)),
             Fault::CutLeader | Fault::CutLeaderOneWay => self.routes(site, Weather::Fair),
             Fault::SlowRoutes => site.cluster.weather(Weather::Fair),
@@ -264,6 +276,17 @@ impl Hurt {
             Fault::KingsAhead => self.restart_kings(site, None),
         }
         site.revive();
+    }
+
+    /// Kills a server, and lets what it has of the log rot.
+    async fn rot(&self, site: &mut Site, dice: &mut Dice) {
+        let group = rot::group(&site.client).await;
+        self.kill(site);
+        for server in &self.servers {
+            for rot in rot::set_in(site.cluster.store(*server), &group, dice) {
+                println!("chaos: server {}: {rot}", server + 1);
+            }
+        }
     }
 
     fn kill(&self, site: &mut Site) {

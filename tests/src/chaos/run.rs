@@ -123,6 +123,9 @@ impl Run {
         if faults.iter().any(|fault| fault.may_move()) {
             self.pids.clone_from(&pids);
         }
+        if faults.iter().any(|fault| fault.may_change_the_log()) {
+            self.past = Past::default();
+        }
         let (counts, wrong) = self.prove(pids).await;
         wrong.iter().for_each(|wrong| println!("chaos: WRONG: {wrong}"));
         let silence = self.users.silence(begun, told);

@@ -42,6 +42,12 @@ impl Own {
         Ok(own)
     }
 
+    /// Waits until the disk fails.
+    pub(super) fn failing(&self) -> impl Future<Output = OutboxError> + use<> {
+        let outbox = self.outbox.clone();
+        async move { outbox.fails().await }
+    }
+
     fn forget_earlier_life(&self) -> Result<(), OutboxError> {
         match self.outbox.pending(usize::MAX)?.last() {
             Some((last, _)) => self.outbox.ack_up_to(*last),

@@ -29,7 +29,7 @@ pub enum KeeperError {
     Tail(#[from] TailError),
     #[error("the log is no log any more")]
     Fold(#[from] ElectionError),
-    #[error("the journal cannot be written; is its disk full?")]
+    #[error("the journal cannot be written; is its disk full, or does it fail?")]
     Journal(#[from] JournalError),
 }
 

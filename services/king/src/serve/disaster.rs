@@ -2,6 +2,7 @@
 
 use super::KingError;
 use crate::args::Args;
+use crate::journal::KeeperError;
 use crate::watch::{self, Disaster, WatchError};
 use bus::compare::CompareError;
 use bus::connect;
@@ -42,14 +43,15 @@ pub(super) async fn behind(args: &Args, folder: &Folder, error: KingError) -> Re
 /// Whether an error may come from a log that is not what it was.
 fn may_be_one(error: &KingError) -> bool {
     match error {
+        // A disk that fails says nothing of the log.
+        KingError::Journal(error) | KingError::Keeper(KeeperError::Journal(error)) => !error.is_of_the_disk(),
         KingError::OpenLog(_)
         | KingError::Follow(_)
         | KingError::Helm(_)
         | KingError::Compare(_)
         | KingError::Watch(_)
-        | KingError::Journal(_)
         | KingError::Restore(_)
-        | KingError::Keeper(_) => true,
+        | KingError::Keeper(KeeperError::Tail(_) | KeeperError::Fold(_)) => true,
         KingError::Folder(_)
         | KingError::Signer(_)
         | KingError::Note(_)

@@ -60,6 +60,8 @@ pub struct Runs {
     boot: String,
     path: PathBuf,
     file: File,
+    /// Whether a sync of the file has failed.
+    is_doubtful: bool,
 }
 
 impl Runs {
@@ -71,7 +73,7 @@ impl Runs {
         let state = read(folder)?;
         let path = folder.join(RUNS);
         let file = open(&path, &state)?;
-        Ok(Self { state, boot, path, file })
+        Ok(Self { state, boot, path, file, is_doubtful: false })
     }
 
     /// What is known now.
@@ -123,12 +125,20 @@ impl Runs {
         Ok(exit)
     }
 
-    /// Makes what was recorded durable.
+    /// Makes what was recorded durable. After a sync that failed the file may miss what was written to it, whatever a later
+    /// sync says: what is known is written into a new one.
     ///
     /// # Errors
-    /// When the file cannot be synced.
-    pub fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
+    /// When neither file can be synced; the next call writes another new one.
+    pub fn sync(&mut self) -> io::Result<()> {
+        let synced = if self.is_doubtful { Err(io::ErrorKind::Other.into()) } else { self.file.sync_data() };
+        if synced.is_err() {
+            self.is_doubtful = true;
+            shorten(&self.path, &self.state)?;
+            self.file = open(&self.path, &self.state)?;
+            self.is_doubtful = false;
+        }
+        Ok(())
     }
 
     fn append(&mut self, line: &impl Serialize) -> io::Result<()> {
@@ -169,7 +179,8 @@ fn shorten(path: &Path, state: &State) -> io::Result<()> {
     let beside = path.with_extension("new");
     std::fs::write(&beside, bytes)?;
     File::open(&beside)?.sync_data()?;
-    std::fs::rename(beside, path)
+    std::fs::rename(beside, path)?;
+    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_data())
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::block::{Block, Packer};
 use super::shelf::Shelf;
-use super::{JournalError, failed};
+use super::{JournalError, failed, set_unsynced_aside};
 use crate::store::{self, StoreError};
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -34,6 +34,7 @@ impl Shelves {
     /// Opens the newest shelf that is whole, and tells the last sequence on it. Those after a damaged one are set aside
     /// with it.
     pub(super) fn open(folder: &Path, aside: &mut Vec<PathBuf>) -> Result<(Self, u64), JournalError> {
+        set_unsynced_aside(folder, PREFIX, aside)?;
         let mut firsts = found(folder)?;
         if firsts.first().is_some_and(|first| *first != 1) {
             clear(folder, &mut firsts, 0, "the journal does not begin with commit 1", aside)?;

@@ -1,7 +1,7 @@
 //! Snapshots, each in pieces that sled keeps in its pages. A snapshot is there when its head is, which is written last.
 
 use super::thin;
-use super::{JournalError, Place, failed};
+use super::{JournalError, Place, failed, set_unsynced_aside};
 use crate::store::{self, SledStore, Store, StoreError, damaged};
 use events::{Digest, Timestamp};
 use std::collections::BTreeMap;
@@ -35,6 +35,7 @@ struct Head {
 
 impl Snapshots {
     pub(super) fn open(folder: &Path, aside: &mut Vec<PathBuf>) -> Result<Self, JournalError> {
+        set_unsynced_aside(folder, PREFIX, aside)?;
         let numbers = found(folder)?;
         let number = numbers.last().copied().unwrap_or(1);
         for old in numbers.iter().filter(|old| **old != number) {

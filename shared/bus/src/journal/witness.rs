@@ -3,13 +3,16 @@
 //! A record is 72 bytes, little endian: a mark (4 bytes), sequence (8), BLAKE3 of the commit (32), its first event (8), its
 //! last event (8), when that was decided in milliseconds since 1970 (8), CRC-32 of all before (4). Records stand in the
 //! order of their sequences, from 1, without a gap; a file holds up to [`SEGMENT`] of them and is named after the first.
+//!
+//! After a sync that failed nobody knows what of the newest file is on the disk: it is renamed at once, nothing more is
+//! written, and at the next start its good records are written into a new file.
 
 use super::{JournalError, Place, failed};
 use crate::store;
 use bytes::Bytes;
 use events::{Commit, Digest, EventNumber, Timestamp, wire};
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -18,6 +21,10 @@ const RECORD: usize = 72;
 const MARK: &[u8; 4] = b"KW1\n";
 /// Most records of one file.
 const SEGMENT: u64 = 65_536;
+/// What a file is called.
+const WITNESS: &str = "witness";
+/// What the newest file is called once its disk has failed it.
+const UNSYNCED: &str = "unsynced";
 /// Records that are collected before they are handed to the operating system.
 const COLLECTED: usize = 512;
 
@@ -34,7 +41,7 @@ impl Testimony {
     /// When there is none, or it cannot be read.
     pub fn read(journal: &Path) -> Result<Self, JournalError> {
         let mut places = Vec::new();
-        for path in found(&journal.join("witness"))? {
+        for path in found(&journal.join("witness"), WITNESS)? {
             let bytes = fs::read(&path).map_err(failed("read", &path))?;
             let next = |index: usize| places.len() as u64 + 1 + index as u64;
             let good: Vec<Place> = bytes
@@ -82,10 +89,13 @@ impl Witness {
     /// Opens the witness; every record is read once. What follows a damaged or half-written record is set aside.
     pub(super) fn open(folder: &Path, aside: &mut Vec<PathBuf>) -> Result<Self, JournalError> {
         fs::create_dir_all(folder).map_err(failed("made", folder))?;
+        for path in found(folder, UNSYNCED)? {
+            rescue(&path, aside)?;
+        }
         let mut witness =
             Self { folder: folder.to_owned(), segments: Vec::new(), unwritten: Vec::new(), file: None };
         let mut is_whole = true;
-        for path in found(folder)? {
+        for path in found(folder, WITNESS)? {
             if is_whole {
                 is_whole = witness.load(&path, aside)?;
             } else {
@@ -109,7 +119,7 @@ impl Witness {
         let kept = good * RECORD;
         if kept < bytes.len() {
             aside.push(store::set_aside(path, "a record of the witness is cut or damaged")?);
-            fs::write(path, &bytes[..kept]).map_err(failed("written", path))?;
+            write_synced(path, &bytes[..kept])?;
         }
         if let Some(first) = first {
             self.segments.push(Segment { first, count: good as u64 });
@@ -189,7 +199,18 @@ impl Witness {
         }
         self.write()?;
         let Some(file) = &self.file else { return Ok(()) };
-        file.sync_data().map_err(failed("synced", &self.folder))
+        let synced = file.sync_data();
+        synced.map_err(|source| self.distrust(source))
+    }
+
+    /// The newest file may miss what was written to it, although it can be read: the next start must not go on with it.
+    fn distrust(&self, source: io::Error) -> JournalError {
+        let path = self.path(self.segments.last().map_or(1, |segment| segment.first.sequence));
+        tracing::error!(path = %path.display(), error = %source, "the disk has failed the witness; it takes nothing more");
+        if let Err(error) = fs::rename(&path, path.with_extension(UNSYNCED)) {
+            tracing::error!(path = %path.display(), %error, "a witness that cannot be trusted cannot be renamed");
+        }
+        JournalError::Unsynced { path, source }
     }
 
     /// The record of a commit.
@@ -249,15 +270,40 @@ impl Witness {
     }
 
     fn path(&self, first: u64) -> PathBuf {
-        self.folder.join(format!("{first:020}.witness"))
+        self.folder.join(format!("{first:020}.{WITNESS}"))
     }
 }
 
-fn found(folder: &Path) -> Result<Vec<PathBuf>, JournalError> {
+/// Writes the good records of a file that its disk has failed into a new one.
+fn rescue(path: &Path, aside: &mut Vec<PathBuf>) -> Result<(), JournalError> {
+    let place = path.with_extension(WITNESS);
+    if !place.exists() {
+        let bytes = fs::read(path).map_err(failed("read", path))?;
+        let good = bytes.chunks_exact(RECORD).map_while(decode).count();
+        write_synced(&place, &bytes[..good * RECORD])?;
+    }
+    aside.push(store::set_aside(path, "its disk has failed it; what could be read was written anew")?);
+    Ok(())
+}
+
+/// Writes a file as a whole or not at all.
+fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), JournalError> {
+    let beside = path.with_extension("new");
+    let written = || {
+        let mut file = File::create(&beside)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&beside, path)?;
+        path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+    };
+    written().map_err(failed("written", path))
+}
+
+fn found(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, JournalError> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(folder).map_err(failed("read", folder))? {
         let path = entry.map_err(failed("read", folder))?.path();
-        if path.extension().is_some_and(|extension| extension == "witness") {
+        if path.extension().is_some_and(|found| found == extension) {
             paths.push(path);
         }
     }
