@@ -193,7 +193,7 @@ impl Verifier {
                     self.report.keys.extend(fact.key);
                 }
                 Fact::King(KingEvent::Checkpointed(fact)) => {
-                    let checkpoint = fact.checkpoint;
+                    let checkpoint = *fact.checkpoint;
                     self.check_signature(&checkpoint).map_err(|problem| match problem {
                         Problem::NotAsSigned { .. } | Problem::OtherEvent { .. } | Problem::CutOff => {
                             (checkpoint.mark.sequence, problem)

@@ -5,7 +5,7 @@ use crate::name::cut;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use uuid::Uuid;
 
 /// Why a text is no id.
@@ -132,9 +132,10 @@ impl CommandId {
 }
 
 impl Actor {
-    /// The actor of commands that name none.
+    /// The actor of commands that name none: of very many.
     pub fn anonymous() -> Self {
-        Self("anonymous".into())
+        static SHARED: LazyLock<Actor> = LazyLock::new(|| Actor("anonymous".into()));
+        SHARED.clone()
     }
 
     /// The actor of what a King does of its own accord.

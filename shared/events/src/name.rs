@@ -5,7 +5,7 @@ use crate::limits::NAME_BYTES;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// Why a text is no name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -129,7 +129,8 @@ impl ProcessName {
 impl DomainName {
     /// `default`: the domain of a small installation, and of events that belong to no servant.
     pub fn default_domain() -> Self {
-        Self("default".into())
+        static SHARED: LazyLock<DomainName> = LazyLock::new(|| DomainName("default".into()));
+        SHARED.clone()
     }
 }
 

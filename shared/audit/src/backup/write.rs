@@ -85,7 +85,7 @@ impl<W: Write> Writer<W> {
 
     fn note(&mut self, event: &Event) {
         if let Fact::King(KingEvent::Checkpointed(fact)) = &event.fact {
-            self.manifest.checkpoints.push(fact.checkpoint);
+            self.manifest.checkpoints.push(*fact.checkpoint);
         }
         if let Fact::King(KingEvent::Elected(fact)) = &event.fact {
             self.manifest.keys.extend(fact.key);

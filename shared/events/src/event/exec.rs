@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 noun! {
     /// Events about runs.
     ExecEvent = "exec" {
-        Requested(ExecRequested) = "requested" @ 1,
+        Requested(Box<ExecRequested>) = "requested" @ 1,
         Cancelled(ExecCancelled) = "cancelled" @ 1,
         Ended(ExecEnded) = "ended" @ 1,
     }

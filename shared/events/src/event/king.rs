@@ -49,5 +49,5 @@ impl From<KingElected1> for KingElected {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct KingCheckpointed {
     pub king: KingId,
-    pub checkpoint: Checkpoint,
+    pub checkpoint: Box<Checkpoint>,
 }

@@ -31,7 +31,7 @@ pub struct VersionPublished {
     /// The commit, when it came by Git.
     pub commit: Option<CommitHash>,
     pub archive: Digest,
-    pub manifest: Manifest,
+    pub manifest: Box<Manifest>,
 }
 
 /// An image was built from its archive, once for all: every servant that needs it loads it from the artifact store.

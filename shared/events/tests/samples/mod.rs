@@ -279,7 +279,7 @@ fn other_facts() -> Vec<Fact> {
         version: version(),
         commit: Some(commit()),
         archive: digest(),
-        manifest: manifest(),
+        manifest: Box::new(manifest()),
     };
     let built = VersionImageBuilt {
         app: app(),
@@ -310,8 +310,8 @@ fn other_facts() -> Vec<Fact> {
         Fact::Alert(MailSent { mail: mail(), via: "smtp://127.0.0.1:25".into() }.into()),
         Fact::Alert(MailFailed { mail: mail(), reason: "550 no such user".into() }.into()),
         Fact::King(KingElected { king: king(), epoch: 2, key: Some(checkpoint().key) }.into()),
-        Fact::King(KingCheckpointed { king: king(), checkpoint: checkpoint() }.into()),
-        Fact::Exec(requested().into()),
+        Fact::King(KingCheckpointed { king: king(), checkpoint: Box::new(checkpoint()) }.into()),
+        Fact::Exec(Box::new(requested()).into()),
         Fact::Exec(ExecCancelled { exec: exec() }.into()),
         Fact::Exec(ExecEnded { exec: exec(), servant: servant(), outcome: outcome() }.into()),
     ]

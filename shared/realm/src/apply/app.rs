@@ -74,7 +74,7 @@ pub(super) fn apply_version(state: &mut State, event: &Event, fact: &VersionEven
                     at: event.at,
                     commit: fact.commit,
                     archive: fact.archive,
-                    manifest: fact.manifest.clone(),
+                    manifest: (*fact.manifest).clone(),
                     built: BTreeMap::new(),
                 };
                 app.versions.insert(fact.version.clone(), published);

@@ -11,10 +11,15 @@ pub(super) fn apply(state: &mut State, fact: &ConfigEvent) {
             let scope = Scope { app: fact.app.clone(), process: fact.process.clone() };
             let settings = config.scopes.entry(scope).or_default();
             for (key, value) in &fact.values {
-                let setting = Setting { value: value.clone(), revision: config.revision };
                 match settings.get_mut(key) {
-                    Some(known) => *known = setting,
-                    None => drop(settings.insert(key.clone(), setting)),
+                    Some(known) => {
+                        known.value.clone_from(value);
+                        known.revision = config.revision;
+                    }
+                    None => {
+                        let setting = Setting { value: value.clone(), revision: config.revision };
+                        settings.insert(key.clone(), setting);
+                    }
                 }
             }
         }

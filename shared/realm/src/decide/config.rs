@@ -8,6 +8,7 @@ use events::event::{ConfigEvent, ConfigSet, ConfigUnset};
 use events::limits::{KEYS_PER_SCOPE, SCOPES_PER_APP};
 use events::manifest::check_environment;
 use events::{AppName, Fact, ProcessName, Refusal, RefusalCode};
+use std::collections::BTreeMap;
 
 pub(super) fn set(state: &State, order: &SetConfig) -> Result<Consent, Refusal> {
     let scope = scope(state, order.app.as_ref(), order.process.as_ref())?;
@@ -22,12 +23,14 @@ pub(super) fn set(state: &State, order: &SetConfig) -> Result<Consent, Refusal> 
     if known.is_none() && scopes_of(state, scope.app.as_ref()) >= SCOPES_PER_APP {
         return Err(too_many("process", "scopes of configuration of one app", SCOPES_PER_APP));
     }
-    let changed = order.values.iter().filter(|(key, value)| {
-        known.and_then(|settings| settings.get(*key)).is_none_or(|setting| setting.value != **value)
-    });
-    let values: std::collections::BTreeMap<_, _> =
-        changed.map(|(key, value)| (key.clone(), value.clone())).collect();
-    let new = values.keys().filter(|key| known.is_none_or(|settings| !settings.contains_key(*key))).count();
+    let (mut values, mut new) = (BTreeMap::new(), 0);
+    for (key, value) in &order.values {
+        let setting = known.and_then(|settings| settings.get(key));
+        new += usize::from(setting.is_none());
+        if setting.is_none_or(|setting| setting.value != *value) {
+            values.insert(key.clone(), value.clone());
+        }
+    }
     if known.map_or(0, |settings| settings.len()) + new > KEYS_PER_SCOPE {
         return Err(too_many("values", "keys in one scope", KEYS_PER_SCOPE));
     }

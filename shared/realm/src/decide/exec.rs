@@ -45,7 +45,7 @@ fn request(state: &State, order: &RequestExec) -> Result<Consent, Refusal> {
         stdio: order.stdio.clone(),
         limits: order.limits,
     };
-    Ok(fact(requested).into())
+    Ok(fact(Box::new(requested)).into())
 }
 
 fn invalid(error: ExecError) -> Refusal {

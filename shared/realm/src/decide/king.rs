@@ -28,5 +28,5 @@ pub(super) fn checkpoint(state: &State, order: &RecordCheckpoint) -> Result<Cons
         let rule = format!("event {event} is not between the last checkpoint ({known}) and the end ({last})");
         return Err(refusal(RefusalCode::Conflict, "checkpoint.mark.event", rule, "sign a newer place"));
     }
-    Ok(Fact::King(KingCheckpointed { king: order.king, checkpoint }.into()).into())
+    Ok(Fact::King(KingCheckpointed { king: order.king, checkpoint: Box::new(checkpoint) }.into()).into())
 }

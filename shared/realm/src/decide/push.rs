@@ -95,7 +95,7 @@ fn published(app: &App, name: &AppName, spec: &VersionSpec) -> Result<Option<Fac
         version: spec.version.clone(),
         commit: Some(spec.commit),
         archive: spec.archive,
-        manifest: spec.manifest.clone(),
+        manifest: Box::new(spec.manifest.clone()),
     })))
 }
 
@@ -118,7 +118,7 @@ pub(super) fn publish(state: &State, order: &PublishVersion) -> Result<Consent, 
         version: order.version.clone(),
         commit: None,
         archive: order.archive,
-        manifest: order.manifest.clone(),
+        manifest: Box::new(order.manifest.clone()),
     })
     .into())
 }

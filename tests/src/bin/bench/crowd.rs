@@ -69,7 +69,8 @@ fn rise(step: u64, app: &AppName) -> Fact {
         1 => {
             let process = Process::from_command(&web, CommandLine::Shell("exec ./serve".into()));
             let processes = BTreeMap::from([(web, process)]);
-            let manifest = Manifest { build: None, needs: BTreeMap::new(), processes, errors: None };
+            let manifest =
+                Box::new(Manifest { build: None, needs: BTreeMap::new(), processes, errors: None });
             let archive = Digest::of(app.as_str().as_bytes());
             Fact::from(VersionEvent::from(VersionPublished { app, version, commit: None, archive, manifest }))
         }
