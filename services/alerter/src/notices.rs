@@ -137,13 +137,34 @@ fn remember(record: &mut Vec<Mailed>, notice: &Notice) {
 }
 
 fn letter(notice: &Notice, kingdom: &str) -> Letter {
-    let end = Uuid::new_v5(&notice.id, b"over");
-    let (mail, phase, reply_to, subject, body) = match notice.standing {
+    let (subject, body) = if notice.sequence == 0 { of_a_copy(notice) } else { of_the_log(notice) };
+    let (mail, phase, reply_to) = match notice.standing {
+        Standing::Standing => (notice.id, MailPhase::Firing, None),
+        Standing::Over => (Uuid::new_v5(&notice.id, b"over"), MailPhase::Resolved, Some(notice.id)),
+    };
+    let subject = format!("[{kingdom}] {subject}");
+    let incident = "log-damaged".to_owned();
+    Letter { mail, incident, phase, event: None, at: notice.at, subject, body, reply_to }
+}
+
+/// A server has not all of the log, and the others do.
+fn of_a_copy(notice: &Notice) -> (&'static str, String) {
+    match notice.standing {
         Standing::Standing => (
-            notice.id,
-            MailPhase::Firing,
-            None,
-            format!("[{kingdom}] the log is damaged: no King writes"),
+            "a copy of the log is missing",
+            format!(
+                "{}.\n\nKing {} noticed it; everything goes on meanwhile.\n",
+                notice.finding, notice.king
+            ),
+        ),
+        Standing::Over => ("every copy of the log is there again", format!("It was: {}.\n", notice.finding)),
+    }
+}
+
+fn of_the_log(notice: &Notice) -> (&'static str, String) {
+    match notice.standing {
+        Standing::Standing => (
+            "the log is damaged: no King writes",
             format!(
                 "{}.\n\nThe first commit that cannot be trusted is {}. King {} noticed it and writes nothing more; what \
                  runs goes on running.\n\nCompare log and journal:\n  kingctl king verify --journal <its data folder>/king/journal\n\
@@ -153,18 +174,13 @@ fn letter(notice: &Notice, kingdom: &str) -> Letter {
             ),
         ),
         Standing::Over => (
-            end,
-            MailPhase::Resolved,
-            Some(notice.id),
-            format!("[{kingdom}] the log is whole again"),
+            "the log is whole again",
             format!(
                 "The log holds again what King {} has seen of it.\n\nIt was: {}.\n",
                 notice.king, notice.finding
             ),
         ),
-    };
-    let incident = "log-damaged".to_owned();
-    Letter { mail, incident, phase, event: None, at: notice.at, subject, body, reply_to }
+    }
 }
 
 #[cfg(test)]
@@ -212,5 +228,14 @@ mod tests {
             (letter(&notice(1, Standing::Standing), "k"), letter(&notice(1, Standing::Over), "k"));
         assert_eq!(over.reply_to, Some(begun.mail));
         assert_ne!(over.mail, begun.mail);
+        assert!(begun.subject.contains("no King writes"), "{}", begun.subject);
+    }
+
+    #[test]
+    fn a_missing_copy_stops_nobody() {
+        let of = |standing| letter(&Notice { sequence: 0, ..notice(1, standing) }, "k");
+        let (begun, over) = (of(Standing::Standing), of(Standing::Over));
+        assert!(begun.subject.contains("a copy") && begun.body.contains("goes on"), "{begun:?}");
+        assert!(over.subject.contains("there again") && over.reply_to == Some(begun.mail), "{over:?}");
     }
 }

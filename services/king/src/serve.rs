@@ -22,7 +22,7 @@ use crate::signer::{Signer, SignerError};
 use crate::status::{Identity, Status};
 use crate::telemetry::{Exposed, Telemetry};
 use crate::throne::{Parts as ThroneParts, Prepared};
-use crate::watch::{self, WatchError};
+use crate::watch::{self, Copies, WatchError};
 use crate::writer::Ledger;
 use bus::compare::CompareError;
 use bus::connect::SubscribeError;
@@ -246,7 +246,8 @@ impl King {
         tracing::info!(event = fold.state.last, sequence = fold.sequence, "has read the journal");
         self.metrics.journal_set_aside.inc_by(set_aside);
         let stop = self.shutdown.clone();
-        tasks.spawn(watch::run(self.bus.clone(), journal.clone(), stop.clone()));
+        let copies = Copies::new(self.status.clone(), self.metrics.clone());
+        tasks.spawn(watch::run(self.bus.clone(), journal.clone(), copies, stop.clone()));
         self.past.begin(journal.clone(), |bytes| journal::snapshot::decode(bytes).ok());
         let (kingdom, metrics) = (self.kingdom.clone(), self.metrics.clone());
         tasks.spawn(Keeper::new(&self.log, kingdom, metrics, journal, fold.clone()).run(stop));

@@ -4,6 +4,10 @@
 //! A finding has to stand for some looks, for a server that starts, or has just been elected by the others of a cluster,
 //! may know less than is stored for a moment.
 
+mod copies;
+
+pub use copies::Copies;
+
 use bus::Bus;
 use bus::compare::{self, CompareError, Finding};
 use bus::journal::{Journal, JournalError, Place};
@@ -119,7 +123,12 @@ impl Look {
 ///
 /// # Errors
 /// [`Disaster`] when the log is not what it was.
-pub async fn run(bus: Bus, journal: Journal, shutdown: Shutdown) -> Result<(), WatchError> {
+pub async fn run(
+    bus: Bus,
+    journal: Journal,
+    mut copies: Copies,
+    shutdown: Shutdown,
+) -> Result<(), WatchError> {
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut probe = 1;
@@ -130,6 +139,10 @@ pub async fn run(bus: Bus, journal: Journal, shutdown: Shutdown) -> Result<(), W
         }
         tokio::select! {
             looked = look(&bus, &journal, &mut probe) => looked?,
+            () = shutdown.requested() => return Ok(()),
+        }
+        tokio::select! {
+            () = copies.look(&bus) => {}
             () = shutdown.requested() => return Ok(()),
         }
     }

@@ -27,6 +27,8 @@ pub struct Survey {
     pub last: u64,
     /// How many commits it has.
     pub count: u64,
+    /// The servers that shall have a copy and are not at its end, as the one that leads knows them.
+    pub behind: Vec<String>,
 }
 
 /// Where the log is not what it was. The first bad place; what follows it is not to be trusted either.
@@ -119,8 +121,9 @@ pub async fn survey(bus: &Bus) -> Result<Option<Survey>, LogError> {
 
 impl From<StreamInfo> for Survey {
     fn from(info: StreamInfo) -> Self {
+        let behind = info.behind();
         let StreamInfo { created, state, .. } = info;
-        Self { created_at: created, first: state.first_seq, last: state.last_seq, count: state.count }
+        Self { created_at: created, first: state.first_seq, last: state.last_seq, count: state.count, behind }
     }
 }
 

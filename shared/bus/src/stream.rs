@@ -36,6 +36,7 @@ struct Copies {
 /// A server with a copy, beside the one that answers.
 #[derive(Debug, Deserialize)]
 struct Peer {
+    name: String,
     #[serde(default)]
     current: bool,
     #[serde(default)]
@@ -43,6 +44,12 @@ struct Peer {
 }
 
 impl StreamInfo {
+    /// The servers whose copies are not at the end of the stream.
+    pub fn behind(&self) -> Vec<String> {
+        let copies = self.cluster.iter().flat_map(|copies| &copies.replicas);
+        copies.filter(|copy| !copy.current || copy.offline).map(|copy| copy.name.clone()).collect()
+    }
+
     /// Whether the server that answers can know the end of the stream: it is alone, or more than half of the copies are
     /// in touch with each other.
     fn is_sure(&self) -> bool {

@@ -16,7 +16,7 @@ pub struct Notice {
     pub standing: Standing,
     /// What is wrong, in one sentence.
     pub finding: String,
-    /// The first sequence of the log that cannot be trusted.
+    /// The first sequence of the log that cannot be trusted; 0 when all of it can, and only a copy of it is missing.
     pub sequence: u64,
 }
 

@@ -1,21 +1,25 @@
 //! Rot on the disk of one server: a bit that flips, or a file that is cut, in what it keeps of the log. The server does not
 //! run meanwhile: one that runs has in memory what it reads.
 //!
-//! Afterwards one of two things must come, within [`NOTICED`]: the servers heal it, so that each has the whole log, or every
-//! King stops, names the first bad commit, and `kingctl king repair` makes the log whole.
+//! Afterwards one of three things must come, within [`NOTICED`]. The servers heal it, so that each has the whole log. Or
+//! every King stops, names the first bad commit, and `kingctl king repair` makes the log whole. Or every King says that the
+//! server has no copy any more, which nats-server 2.15 does not heal where the snapshot of its vote is damaged ("Stream
+//! create failed: raft: snapshot corrupt" in its log): the kingdom goes on with the two others, a mail says which server it
+//! is, and emptied and started again it takes everything from them.
 
 use super::dice::Dice;
 use super::site::{KINGS, Site};
-use crate::client::Client;
+use crate::client::{Client, REQUEST};
 use crate::cluster::SERVERS;
 use crate::command::{Ended, run};
+use crate::nats::SYSTEM_PASSWORD;
 use crate::process::clean_environment;
-use crate::proxy::Weather;
 use crate::{http, programs, wait};
+use async_nats::ConnectOptions;
 use bytes::Bytes;
 use events::subject::LOG_STREAM;
 use futures_util::StreamExt;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fmt;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -29,8 +33,10 @@ const NOTICED: Duration = Duration::from_secs(60);
 const TOGETHER: Duration = Duration::from_secs(60);
 /// Most files that rot at once.
 const MOST_AT_ONCE: usize = 3;
-/// How long a server may take to answer by itself, and how long until it is asked again.
-const ALONE: Duration = Duration::from_secs(1);
+/// How long the servers may take to let a certain one lead.
+const LEADING: Duration = Duration::from_secs(15);
+/// Between two looks: each lets another server lead.
+const BETWEEN: Duration = Duration::from_millis(500);
 /// Reads of the log that are under way at once.
 const READS: usize = 64;
 
@@ -125,7 +131,7 @@ pub async fn group(client: &Client) -> String {
     .await
 }
 
-/// Waits for one of the two ends; the log is whole on every server after it.
+/// Waits for one of the three ends; the log is whole on every server after it.
 ///
 /// # Panics
 /// When neither comes, when a King that stops does not name the bad commit, or when it cannot be repaired.
@@ -137,14 +143,53 @@ pub async fn is_mended(site: &mut Site) {
             println!("chaos: noticed after {:.1?}", begun.elapsed());
             return is_repaired(site).await;
         }
+        if let Some(server) = is_said_to_be_missing(site).await {
+            println!(
+                "chaos: the copy of server {} is said to be missing after {:.1?}",
+                server + 1,
+                begun.elapsed()
+            );
+            return is_filled_anew(site, server).await;
+        }
         match each_copy_is_whole(site).await {
             Ok(()) => return println!("chaos: healed by the servers within {:.1?}", begun.elapsed()),
             Err(why) if begun.elapsed() > NOTICED => {
                 panic!("not healed within {NOTICED:?}, and no King says so: {why}")
             }
-            Err(_) => sleep(ALONE).await,
+            Err(_) => sleep(BETWEEN).await,
         }
     }
+}
+
+/// The server whose copy every King says is missing: it does not catch up by itself.
+async fn is_said_to_be_missing(site: &Site) -> Option<usize> {
+    for king in KINGS {
+        let numbers = http::get(site.http(king), "/metrics").await.ok()?.body;
+        if number(&numbers, "king_log_copies_behind") != 1 {
+            return None;
+        }
+    }
+    let stream = site.client.jetstream.get_stream(LOG_STREAM).await.ok()?;
+    let copies = stream.cached_info().cluster.as_ref()?.replicas.iter();
+    let behind = copies.filter(|copy| !copy.current || copy.offline).map(|copy| copy.name.clone()).next()?;
+    (0..SERVERS).find(|server| behind == format!("n{}", server + 1))
+}
+
+/// What an operator does then: stop the server, take its store away, start it.
+async fn is_filled_anew(site: &mut Site, server: usize) {
+    site.cluster.kill9(server);
+    site.cluster.wipe(server);
+    site.cluster.restart(server).await;
+    wait::within(TOGETHER, "every server has the whole log, and every King knows it", async || {
+        each_copy_is_whole(site).await?;
+        for king in KINGS {
+            let numbers = http::get(site.http(king), "/metrics").await.map_err(|error| error.to_string())?;
+            let behind = number(&numbers.body, "king_log_copies_behind");
+            wait::holds(behind == 0, || format!("{king} says that {behind} copies are missing"))?;
+        }
+        Ok::<_, String>(())
+    })
+    .await;
 }
 
 /// A King that has stopped.
@@ -210,53 +255,71 @@ async fn kingctl(site: &Site, arguments: &[&str]) -> Ended {
     run(command).await
 }
 
-/// Whether every server has the same messages, all of them, in what it keeps itself.
+/// Whether every server has the same messages, all of them, in what it keeps itself: each is made the one that leads, for
+/// only that one answers from its own copy and from no other.
 async fn each_copy_is_whole(site: &Site) -> Result<(), String> {
-    for server in 0..SERVERS {
-        answers_itself(site, server).await?;
-    }
-    copies_are_whole(site).await
-}
-
-/// Whether a server reads from a copy of its own: one that has none lets another answer. So it is asked while it hears
-/// nothing from the others, for a moment that leads to no election.
-async fn answers_itself(site: &Site, server: usize) -> Result<(), String> {
-    let client = Client::try_connect(&site.cluster.url_of(server)).await?;
-    let stream = client.jetstream.get_stream_no_info(LOG_STREAM).await.map_err(|error| error.to_string())?;
-    site.cluster.weather_around(server, Weather::Held);
-    let answer = timeout(ALONE, stream.direct_get(1)).await;
-    site.cluster.weather_around(server, Weather::Fair);
-    let failed = |why: String| format!("server {} does not answer by itself: {why}", server + 1);
-    let answer = answer.map_err(|_| failed("in time".to_owned()))?;
-    answer.map(|_| ()).map_err(|error| failed(error.to_string()))
-}
-
-/// Whether every server gives the same messages, all of them.
-async fn copies_are_whole(site: &Site) -> Result<(), String> {
     let stream = site.client.jetstream.get_stream(LOG_STREAM).await.map_err(|error| error.to_string())?;
     let info = stream.cached_info();
     let replicas = info.cluster.as_ref().map(|cluster| cluster.replicas.as_slice()).unwrap_or_default();
     let current = replicas.len() + 1 == SERVERS && replicas.iter().all(|copy| copy.current && !copy.offline);
     wait::holds(current, || format!("not every copy is current: {replicas:?}"))?;
     let last = info.state.last_sequence;
-    let first = copy(site, 0, last).await?;
-    for server in 1..SERVERS {
-        let other = copy(site, server, last).await?;
-        let differs = first.iter().zip(&other).position(|(one, other)| one != other);
+    for server in 0..SERVERS {
+        let state = own_state(site, server).await?;
+        let whole = state["first_seq"] == 1
+            && state["messages"] == state["last_seq"]
+            && state["last_seq"].as_u64() >= Some(last);
+        wait::holds(whole, || format!("server {} has of {last} commits: {state}", server + 1))?;
+    }
+    let mut first: Option<Vec<Bytes>> = None;
+    for server in 0..SERVERS {
+        lead(site, server).await?;
+        let copy =
+            all_of_the_leader(site, last).await.map_err(|error| format!("server {}: {error}", server + 1))?;
+        let first = first.get_or_insert_with(|| copy.clone());
+        let differs = first.iter().zip(&copy).position(|(one, other)| one != other);
         wait::holds(differs.is_none(), || format!("servers 1 and {} differ at {differs:?}", server + 1))?;
     }
     Ok(())
 }
 
-/// What one server has of the log: it answers direct reads itself when it holds a copy.
-async fn copy(site: &Site, server: usize, last: u64) -> Result<Vec<Bytes>, String> {
-    let client = Client::try_connect(&site.cluster.url_of(server)).await?;
-    let stream = client.jetstream.get_stream_no_info(LOG_STREAM).await.map_err(|error| error.to_string())?;
-    let failed = |sequence, error| format!("commit {sequence} on server {}: {error}", server + 1);
+/// What a server says of its own copy.
+async fn own_state(site: &Site, server: usize) -> Result<Value, String> {
+    let options = ConnectOptions::with_user_and_password("system".into(), SYSTEM_PASSWORD.into());
+    let nats = options.connect(site.cluster.url_of(server)).await.map_err(|error| error.to_string())?;
+    let subject = format!("$SYS.REQ.SERVER.{}.JSZ", nats.server_info().server_id);
+    let question = br#"{"account":"KING","streams":true}"#.as_slice();
+    let answer = timeout(REQUEST, nats.request(subject, question.into())).await;
+    let answer = answer.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+    let told: Value = serde_json::from_slice(&answer.payload).map_err(|error| error.to_string())?;
+    let streams = told["data"]["account_details"][0]["stream_detail"].as_array().cloned().unwrap_or_default();
+    let log = streams.into_iter().find(|stream| stream["name"] == LOG_STREAM);
+    log.map(|mut log| log["state"].take()).ok_or_else(|| format!("server {} has no copy", server + 1))
+}
+
+/// Makes a server lead the log.
+async fn lead(site: &Site, server: usize) -> Result<(), String> {
+    let begun = Instant::now();
+    let name = format!("n{}", server + 1);
+    let order = json!({ "placement": { "preferred": name } }).to_string();
+    while site.cluster.leader_of(&site.client, LOG_STREAM).await != Ok(server) {
+        wait::holds(begun.elapsed() < LEADING, || format!("server {} does not come to lead", server + 1))?;
+        let subject = format!("$JS.API.STREAM.LEADER.STEPDOWN.{LOG_STREAM}");
+        // Refused while nobody leads; then it is asked again.
+        let _ = site.client.request(&subject, None, order.clone().into_bytes()).await;
+        sleep(BETWEEN).await;
+    }
+    Ok(())
+}
+
+/// What the server that leads has of the log.
+async fn all_of_the_leader(site: &Site, last: u64) -> Result<Vec<Bytes>, String> {
+    let stream =
+        site.client.jetstream.get_stream_no_info(LOG_STREAM).await.map_err(|error| error.to_string())?;
     let stream = &stream;
     let read = |sequence| async move {
-        let message = stream.direct_get(sequence).await;
-        message.map(|message| message.payload).map_err(|error| failed(sequence, error))
+        let message = stream.get_raw_message(sequence).await;
+        message.map(|message| message.payload).map_err(|error| format!("commit {sequence}: {error}"))
     };
     let found: Vec<_> = futures_util::stream::iter(1..=last).map(read).buffered(READS).collect().await;
     found.into_iter().collect()

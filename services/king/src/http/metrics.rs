@@ -76,6 +76,8 @@ pub struct Metrics {
     pub journal_set_aside: Counter,
     /// 1 while the log is not what the journal has seen of it.
     pub log_disaster: Level,
+    /// Servers that have been without a whole copy of the log for a while.
+    pub log_copies_behind: Level,
     pub views_written: Counter,
     pub sse_clients: Gauge,
     pub sse_events: Counter,
@@ -168,6 +170,11 @@ impl Metrics {
             log_disaster: book.keep(
                 "log_disaster",
                 "1 while the log is not what the journal has seen of it",
+                Level::default(),
+            ),
+            log_copies_behind: book.keep(
+                "log_copies_behind",
+                "Servers that have been without a whole copy of the log for a while",
                 Level::default(),
             ),
             views_written: book.keep("views_written", "Values written to the views", Counter::default()),
