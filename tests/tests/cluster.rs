@@ -7,12 +7,18 @@ use bytes::Bytes;
 use events::subject::LOG_STREAM;
 use kingdom_tests::client::Client;
 use kingdom_tests::cluster::{Cluster, SERVERS};
+use kingdom_tests::ports::Ports;
+use kingdom_tests::process::Process;
 use kingdom_tests::proxy::Weather;
-use kingdom_tests::wait;
+use kingdom_tests::{http, programs, wait};
+use std::ffi::OsString;
+use std::path::Path;
 use std::time::Duration;
 
 /// 10 s of patience with an election, then some tries, on a busy machine.
 const LEFT: Duration = Duration::from_secs(60);
+/// A copy that is missing is told within this time.
+const TOLD: Duration = Duration::from_secs(60);
 
 fn options(url: String, credentials: Option<(&str, &str)>) -> Options {
     let credentials = credentials.map(|(user, password)| (user.to_owned(), password.to_owned()));
@@ -90,4 +96,51 @@ async fn a_commit_outlives_the_server_that_led_the_log_and_streams_grow_only_whe
     cluster.wipe(leader);
     cluster.restart(leader).await;
     cluster.is_current().await;
+}
+
+/// A program of the kingdom that is connected to a cluster.
+fn service(
+    name: &str,
+    cluster: &Cluster,
+    folder: &Path,
+    more: impl IntoIterator<Item = OsString>,
+) -> Process {
+    let common = ["--nats".into(), cluster.url().into(), "--data".into(), folder.as_os_str().to_owned()];
+    let mut process = Process::new(name, folder, programs::kingdom(name), common.into_iter().chain(more));
+    process.start();
+    process
+}
+
+async fn is_mailed(alerter: &Path, subject: &str) {
+    wait::within(TOLD, &format!("a mail says that {subject}"), async || {
+        let mails = std::fs::read_dir(alerter.join("mail")).into_iter().flatten().flatten();
+        let mails: Vec<_> = mails.filter_map(|mail| std::fs::read_to_string(mail.path()).ok()).collect();
+        wait::holds(mails.iter().any(|mail| mail.contains(subject)), || format!("{mails:?}"))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_copy_that_is_missing_is_told_by_mail_and_so_is_its_return() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (path, ports) = (folder.path(), Ports::reserve());
+    let mut cluster = Cluster::start(path, path).await;
+    let flags = ["--http".into(), ports.http().to_string().into(), "--nats-system-password-file".into()];
+    let king =
+        service("king", &cluster, path, flags.into_iter().chain([cluster.password_file.clone().into()]));
+    wait::within(LEFT, "the King is ready", async || {
+        let answer = http::get(ports.http(), "/readyz").await.map_err(|error| error.to_string())?;
+        wait::holds(answer.status == 200, || format!("{} {}", answer.status, king.output()))
+    })
+    .await;
+    let _alerter = service("alerter", &cluster, path, []);
+    let client = Client::connect(&cluster.url()).await;
+    let leader = cluster.leader_of(&client, LOG_STREAM).await.expect("it has a leader");
+    let other = (leader + 1) % SERVERS;
+    cluster.kill9(other);
+    is_mailed(&path.join("alerter"), "a copy of the log is missing").await;
+    assert!(king.output().contains(&format!("server n{} has no whole copy", other + 1)), "{}", king.output());
+    client.accepted("config.set", serde_json::json!({ "values": { "MEANWHILE": "x" } })).await;
+    cluster.restart(other).await;
+    is_mailed(&path.join("alerter"), "every copy of the log is there again").await;
 }

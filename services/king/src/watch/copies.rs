@@ -94,7 +94,7 @@ impl Copies {
 
 fn finding(server: &str) -> String {
     format!(
-        "server {server} has no whole copy of the log, and does not catch up; look at what it says. If its files are damaged \
-         and the other servers are well, stop it, move its store away and start it: it takes everything from the others"
+        "server {server} has no whole copy of the log: it is down, or cannot catch up. See what it says; if its files are \
+         damaged and the other servers are well, stop it, move its store away and start it: it takes everything from them"
     )
 }
