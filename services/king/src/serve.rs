@@ -174,7 +174,7 @@ async fn start(
 ) -> Result<(), KingError> {
     let (king, journal) = King::connect(args, lane, folder, tasks.shutdown()).await?;
     edge::open(&king, args, folder, listener, tasks).await?;
-    let fold = king.keep(journal, tasks).await?;
+    let fold = king.keep(args, journal, tasks).await?;
     let follower = Follower::start(king.log.clone(), king.kingdom.clone(), fold).await?;
     tracing::info!(event = follower.fold().state.last, king = %king.id, name = %args.name(), "the log is read");
     king.work(args, folder, follower, tasks)
@@ -240,13 +240,13 @@ impl King {
     }
 
     /// Folds what the journal holds, and from here on keeps it and watches the log.
-    async fn keep(&self, journal: Journal, tasks: &mut Tasks) -> Result<Fold, KingError> {
+    async fn keep(&self, args: &Args, journal: Journal, tasks: &mut Tasks) -> Result<Fold, KingError> {
         let restored = tokio::task::spawn_blocking(|| journal::restore(journal));
         let Restored { journal, fold, set_aside } = restored.await.expect("a start does not panic")?;
         tracing::info!(event = fold.state.last, sequence = fold.sequence, "has read the journal");
         self.metrics.journal_set_aside.inc_by(set_aside);
         let stop = self.shutdown.clone();
-        let copies = Copies::new(self.status.clone(), self.metrics.clone());
+        let copies = Copies::new(self.status.clone(), self.metrics.clone(), system(args)?);
         tasks.spawn(watch::run(self.bus.clone(), journal.clone(), copies, stop.clone()));
         self.past.begin(journal.clone(), |bytes| journal::snapshot::decode(bytes).ok());
         let (kingdom, metrics) = (self.kingdom.clone(), self.metrics.clone());
@@ -307,12 +307,15 @@ fn take_note(folder: &Folder, king: KingId) -> Result<Option<KingId>, KingError>
     Ok(forerunner)
 }
 
-async fn prove(args: &Args) -> Result<durable::Proof, KingError> {
-    let system = args.system().map_err(|source| KingError::Password {
+fn system(args: &Args) -> Result<bus::Options, KingError> {
+    args.system().map_err(|source| KingError::Password {
         path: args.nats_system_password_file.display().to_string(),
         source,
-    })?;
-    let proof = durable::prove(&system).await?;
+    })
+}
+
+async fn prove(args: &Args) -> Result<durable::Proof, KingError> {
+    let proof = durable::prove(&system(args)?).await?;
     tracing::info!(servers = ?proof.servers, cluster = proof.cluster, "every NATS server that runs is durable");
     if !proof.silent.is_empty() {
         tracing::warn!(servers = ?proof.silent, "these NATS servers are down; whether they are durable is not proved");

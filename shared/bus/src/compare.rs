@@ -27,6 +27,8 @@ pub struct Survey {
     pub last: u64,
     /// How many commits it has.
     pub count: u64,
+    /// How many servers keep it.
+    pub copies: usize,
     /// The servers that shall have a copy and are not at its end, as the one that leads knows them.
     pub behind: Vec<String>,
 }
@@ -121,9 +123,16 @@ pub async fn survey(bus: &Bus) -> Result<Option<Survey>, LogError> {
 
 impl From<StreamInfo> for Survey {
     fn from(info: StreamInfo) -> Self {
-        let behind = info.behind();
+        let (behind, copies) = (info.behind(), info.copies());
         let StreamInfo { created, state, .. } = info;
-        Self { created_at: created, first: state.first_seq, last: state.last_seq, count: state.count, behind }
+        Self {
+            created_at: created,
+            first: state.first_seq,
+            last: state.last_seq,
+            count: state.count,
+            copies,
+            behind,
+        }
     }
 }
 

@@ -1,8 +1,9 @@
 //! The proof that the bus is durable: every server syncs every message to a disk that stays, which JetStream's own
 //! interface hides, and the servers together keep as many copies as they can.
 
-use crate::connect::{ConnectError, Options, RequestError, connect, server_count};
+use crate::connect::{Bus, ConnectError, Options, RequestError, connect, server_count};
 use crate::retry::Backoff;
+use bytes::Bytes;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -202,10 +203,15 @@ fn peers(answer: &Answer) -> impl Iterator<Item = &String> {
 
 async fn ask(system: &Options) -> Result<Vec<Answer>, DurabilityError> {
     let bus = connect(system).await?;
+    let answers = ask_all(&bus, r#"{"config":true}"#).await?;
+    answers.iter().map(|payload| parse(payload)).collect()
+}
+
+/// Asks every server about its JetStream, on a connection of the system user.
+pub(crate) async fn ask_all(bus: &Bus, question: &str) -> Result<Vec<Bytes>, DurabilityError> {
     let inbox = bus.client().new_inbox();
     let mut answers = bus.subscribe(&inbox).await.map_err(|error| DurabilityError::Ask(error.into()))?;
-    let question = r#"{"config":true}"#.into();
-    let asked = bus.client().publish_with_reply(PING, inbox.clone(), question);
+    let asked = bus.client().publish_with_reply(PING, inbox.clone(), question.to_owned().into());
     match timeout(FIRST_ANSWER, asked).await {
         Ok(sent) => sent.map_err(|error| DurabilityError::Ask(error.into()))?,
         Err(_) => {
@@ -218,7 +224,7 @@ async fn ask(system: &Options) -> Result<Vec<Answer>, DurabilityError> {
         if message.payload.is_empty() {
             break;
         }
-        found.push(parse(&message.payload)?);
+        found.push(message.payload);
         wait = NEXT_ANSWER;
         if found.len() == SERVERS_MOST {
             break;

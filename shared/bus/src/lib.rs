@@ -37,6 +37,7 @@ pub mod outbox;
 pub mod table;
 pub mod journal;
 pub mod compare;
+pub mod holes;
 pub mod repair;
 
 pub use api::ApiError;

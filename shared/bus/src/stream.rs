@@ -44,6 +44,11 @@ struct Peer {
 }
 
 impl StreamInfo {
+    /// How many servers keep it.
+    pub fn copies(&self) -> usize {
+        1 + self.cluster.as_ref().map_or(0, |copies| copies.replicas.len())
+    }
+
     /// The servers whose copies are not at the end of the stream.
     pub fn behind(&self) -> Vec<String> {
         let copies = self.cluster.iter().flat_map(|copies| &copies.replicas);
@@ -64,7 +69,7 @@ pub(crate) struct StreamConfig {
     pub num_replicas: u64,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize)]
 pub(crate) struct StreamState {
     #[serde(rename = "messages")]
     pub count: u64,

@@ -280,6 +280,7 @@ impl Hurt {
 
     /// Kills a server, and lets what it has of the log rot.
     async fn rot(&self, site: &mut Site, dice: &mut Dice) {
+        rot::grow(&site.client, dice).await;
         let group = rot::group(&site.client).await;
         self.kill(site);
         for server in &self.servers {

@@ -2,10 +2,11 @@
 //! run meanwhile: one that runs has in memory what it reads.
 //!
 //! Afterwards one of three things must come, within [`NOTICED`]. The servers heal it, so that each has the whole log. Or
-//! every King stops, names the first bad commit, and `kingctl king repair` makes the log whole. Or every King says that the
-//! server has no copy any more, which nats-server 2.15 does not heal where the snapshot of its vote is damaged ("Stream
-//! create failed: raft: snapshot corrupt" in its log): the kingdom goes on with the two others, a mail says which server it
-//! is, and emptied and started again it takes everything from them.
+//! every King stops, names the first bad commit, and `kingctl king repair` makes the log whole. Or every King says that one
+//! server has no whole copy any more, which nats-server 2.15 does not heal where the snapshot of its vote is damaged ("Stream
+//! create failed: raft: snapshot corrupt" in its log), and where commits are missing in an older file (the others take it
+//! for current): the kingdom goes on with the two others, a mail says which server it is, and emptied and started again it
+//! takes everything from them.
 
 use super::dice::Dice;
 use super::site::{KINGS, Site};
@@ -20,6 +21,7 @@ use bytes::Bytes;
 use events::subject::LOG_STREAM;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -31,6 +33,11 @@ use tokio::time::{Instant, sleep, timeout};
 const NOTICED: Duration = Duration::from_secs(60);
 /// How long all Kings may take to stop once one has, or to go on once the log is whole.
 const TOGETHER: Duration = Duration::from_secs(60);
+/// A log of so many bytes lies in several files, of which a server that starts reads only the last.
+const LOG_BYTES: u64 = 10 * 1024 * 1024;
+/// Bytes of a value that makes the log grow, and how many such are under way at once.
+const VALUE_BYTES: usize = 32 * 1024;
+const WRITES: usize = 4;
 /// Most files that rot at once.
 const MOST_AT_ONCE: usize = 3;
 /// How long the servers may take to let a certain one lead.
@@ -131,12 +138,38 @@ pub async fn group(client: &Client) -> String {
     .await
 }
 
+/// Lets the log grow until it lies in several files.
+///
+/// # Panics
+/// When a command is not answered.
+pub async fn grow(client: &Client, dice: &mut Dice) {
+    loop {
+        let bytes = client.stream(LOG_STREAM).await.cached_info().state.bytes;
+        if bytes >= LOG_BYTES {
+            return;
+        }
+        let missing = usize::try_from(LOG_BYTES - bytes).expect("small").div_ceil(VALUE_BYTES);
+        let orders = (0..missing)
+            .map(|index| (format!("large-{bytes}-{index}"), json!({ "values": { "LARGE": noise(dice) } })));
+        let write = |(id, body): (String, Value)| async move {
+            client.command_until_answered(&id, "config.set", &body).await;
+        };
+        futures_util::stream::iter(orders).for_each_concurrent(WRITES, write).await;
+    }
+}
+
+/// A value that cannot be packed well.
+fn noise(dice: &mut Dice) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    (0..VALUE_BYTES).map(|_| char::from(LETTERS[dice.below(LETTERS.len())])).collect()
+}
+
 /// Waits for one of the three ends; the log is whole on every server after it.
 ///
 /// # Panics
 /// When neither comes, when a King that stops does not name the bad commit, or when it cannot be repaired.
 pub async fn is_mended(site: &mut Site) {
-    let begun = Instant::now();
+    let (begun, mut reasons) = (Instant::now(), BTreeSet::new());
     loop {
         site.revive();
         if !alarmed(site).await.is_empty() {
@@ -153,26 +186,28 @@ pub async fn is_mended(site: &mut Site) {
         }
         match each_copy_is_whole(site).await {
             Ok(()) => return println!("chaos: healed by the servers within {:.1?}", begun.elapsed()),
-            Err(why) if begun.elapsed() > NOTICED => {
-                panic!("not healed within {NOTICED:?}, and no King says so: {why}")
+            Err(why) => {
+                reasons.insert(why);
+                assert!(
+                    begun.elapsed() < NOTICED,
+                    "not healed within {NOTICED:?}, and no King says so: {reasons:#?}"
+                );
+                sleep(BETWEEN).await;
             }
-            Err(_) => sleep(BETWEEN).await,
         }
     }
 }
 
-/// The server whose copy every King says is missing: it does not catch up by itself.
-async fn is_said_to_be_missing(site: &Site) -> Option<usize> {
+/// The server whose copy every King says is missing, or has holes: it does not heal by itself.
+async fn is_said_to_be_missing(site: &mut Site) -> Option<usize> {
+    let mut all = true;
     for king in KINGS {
         let numbers = http::get(site.http(king), "/metrics").await.ok()?.body;
-        if number(&numbers, "king_log_copies_behind") != 1 {
-            return None;
-        }
+        all &= number(&numbers, "king_log_copies_behind") == 1;
     }
-    let stream = site.client.jetstream.get_stream(LOG_STREAM).await.ok()?;
-    let copies = stream.cached_info().cluster.as_ref()?.replicas.iter();
-    let behind = copies.filter(|copy| !copy.current || copy.offline).map(|copy| copy.name.clone()).next()?;
-    (0..SERVERS).find(|server| behind == format!("n{}", server + 1))
+    let said = site.said(KINGS[0]);
+    let line = said.lines().rfind(|line| line.contains("has no whole copy of the log")).filter(|_| all)?;
+    (0..SERVERS).find(|server| line.contains(&format!("server n{} has", server + 1)))
 }
 
 /// What an operator does then: stop the server, take its store away, start it.
@@ -262,7 +297,10 @@ async fn each_copy_is_whole(site: &Site) -> Result<(), String> {
     let info = stream.cached_info();
     let replicas = info.cluster.as_ref().map(|cluster| cluster.replicas.as_slice()).unwrap_or_default();
     let current = replicas.len() + 1 == SERVERS && replicas.iter().all(|copy| copy.current && !copy.offline);
-    wait::holds(current, || format!("not every copy is current: {replicas:?}"))?;
+    wait::holds(current, || {
+        let behind = replicas.iter().filter(|copy| !copy.current || copy.offline);
+        format!("not current: {:?}", behind.map(|copy| &copy.name).collect::<Vec<_>>())
+    })?;
     let last = info.state.last_sequence;
     for server in 0..SERVERS {
         let state = own_state(site, server).await?;

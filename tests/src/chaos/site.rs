@@ -201,6 +201,11 @@ impl Site {
         self.service(name).process.signal(signal);
     }
 
+    /// What a program has said so far.
+    pub fn said(&self, name: &str) -> String {
+        self.service(name).process.output()
+    }
+
     /// Starts a program that was killed.
     pub fn start_again(&mut self, name: &str) {
         self.process(name).start();

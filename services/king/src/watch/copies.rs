@@ -6,7 +6,7 @@
 use crate::http::Metrics;
 use crate::status::Status;
 use bus::Bus;
-use bus::compare;
+use bus::{compare, holes};
 use events::notice::{Notice, Standing};
 use events::query::KingRole;
 use events::{subject, wire};
@@ -19,6 +19,8 @@ use uuid::Uuid;
 
 /// How long a copy may be behind: a server that starts catches up meanwhile.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How often every server is asked whether its own copy has holes.
+const ASK: Duration = Duration::from_secs(10);
 /// How often the log lines repeat it.
 const AGAIN: Duration = Duration::from_secs(60);
 
@@ -26,7 +28,12 @@ const AGAIN: Duration = Duration::from_secs(60);
 pub struct Copies {
     status: Status,
     metrics: Arc<Metrics>,
-    /// The servers whose copies are not current.
+    /// The system user, to whom each server tells of its own copy.
+    system: bus::Options,
+    /// The servers whose copies have holes, and when they were asked.
+    holes: Vec<String>,
+    asked: Option<Instant>,
+    /// The servers whose copies are not current, or have holes.
     behind: BTreeMap<String, Behind>,
 }
 
@@ -38,13 +45,17 @@ struct Behind {
 
 impl Copies {
     /// Nothing is known yet.
-    pub fn new(status: Status, metrics: Arc<Metrics>) -> Self {
-        Self { status, metrics, behind: BTreeMap::new() }
+    pub fn new(status: Status, metrics: Arc<Metrics>, system: bus::Options) -> Self {
+        Self { status, metrics, system, holes: Vec::new(), asked: None, behind: BTreeMap::new() }
     }
 
-    /// Asks the server that leads the log, and says what is new.
+    /// Asks the server that leads the log, now and then all of them, and says what is new.
     pub(super) async fn look(&mut self, bus: &Bus) {
-        let Ok(Some(survey)) = compare::survey(bus).await else { return };
+        let Ok(Some(mut survey)) = compare::survey(bus).await else { return };
+        if survey.copies > 1 {
+            self.ask_for_holes(bus).await;
+            survey.behind.extend(self.holes.iter().cloned());
+        }
         let (now, current) = (Instant::now(), |name: &String| !survey.behind.contains(name));
         let well: Vec<_> = self.behind.keys().filter(|name| current(name)).cloned().collect();
         for name in well {
@@ -73,6 +84,20 @@ impl Copies {
         }
     }
 
+    async fn ask_for_holes(&mut self, bus: &Bus) {
+        let now = Instant::now();
+        if self.asked.is_some_and(|asked| now - asked < ASK) {
+            return;
+        }
+        self.asked = Some(now);
+        match holes::servers_with_holes(bus, &self.system).await {
+            Ok(holes) => self.holes = holes,
+            Err(error) => {
+                tracing::debug!(reason = service::chain(&error), "the servers do not tell of their copies");
+            }
+        }
+    }
+
     async fn send(&self, bus: &Bus, server: &str, standing: Standing) {
         if self.status.role() != KingRole::Writer {
             return;
@@ -94,7 +119,7 @@ impl Copies {
 
 fn finding(server: &str) -> String {
     format!(
-        "server {server} has no whole copy of the log: it is down, or cannot catch up. See what it says; if its files are \
+        "server {server} has no whole copy of the log: it is down, cannot catch up, or misses commits. See what it says; if its files are \
          damaged and the other servers are well, stop it, move its store away and start it: it takes everything from them"
     )
 }
