@@ -14,13 +14,15 @@ use service::clock;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
 /// How long a copy may be behind: a server that starts catches up meanwhile.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How often every server is asked whether its own copy has holes.
 const ASK: Duration = Duration::from_secs(10);
+/// How long the answers may take: the log itself is looked at meanwhile by nobody.
+const ANSWERS: Duration = Duration::from_secs(4);
 /// How often the log lines repeat it.
 const AGAIN: Duration = Duration::from_secs(60);
 
@@ -90,11 +92,12 @@ impl Copies {
             return;
         }
         self.asked = Some(now);
-        match holes::servers_with_holes(bus, &self.system).await {
-            Ok(holes) => self.holes = holes,
-            Err(error) => {
+        match timeout(ANSWERS, holes::servers_with_holes(bus, &self.system)).await {
+            Ok(Ok(holes)) => self.holes = holes,
+            Ok(Err(error)) => {
                 tracing::debug!(reason = service::chain(&error), "the servers do not tell of their copies");
             }
+            Err(_) => tracing::debug!("the servers do not tell of their copies in time"),
         }
     }
 
