@@ -91,7 +91,9 @@ impl Run {
         let mut chosen = Vec::new();
         for first in &faults {
             let second = self.dice.one(&faults);
-            let pair = self.dice.below(PAIR_IN) == 0 && second.on() != first.on();
+            // Who waits for the log to be mended cannot heal anything else meanwhile.
+            let mends = first.may_change_the_log() || second.may_change_the_log();
+            let pair = self.dice.below(PAIR_IN) == 0 && second.on() != first.on() && !mends;
             chosen.push(if pair { vec![*first, second] } else { vec![*first] });
         }
         chosen
