@@ -28,12 +28,32 @@ pub struct ReleaseFolder {
 /// A ready mark that holds this is good for ever; else it holds the boot id under which the tree was written.
 const SYNCED: &str = "synced";
 
+/// So often is a folder made anew that was cleared away before anything lay in it.
+const BEGINNINGS: usize = 16;
+
 impl ReleaseFolder {
     /// Where a release lies below the folder of releases.
     pub fn new(releases: &Path, key: &ReleaseKey) -> Self {
         let digest = key.archive.to_string();
         let base = releases.join(key.app.as_str()).join(format!("{}-{}", key.release, &digest[..8]));
         Self { log: base.with_extension("log"), ready: base.with_extension("ready"), tree: base }
+    }
+
+    /// Makes a new place for it, in which nothing is yet but a log without a word: so the folder of its app stays, which may be
+    /// cleared away at any moment while nothing lies in it.
+    ///
+    /// # Errors
+    /// When what was there cannot be removed, or nothing be made.
+    pub fn begin(&self) -> io::Result<()> {
+        self.remove()?;
+        for _ in 0..BEGINNINGS {
+            std::fs::create_dir_all(self.log.parent().unwrap_or(Path::new(".")))?;
+            match File::create(&self.log) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                other => return other.map(drop),
+            }
+        }
+        Err(io::Error::new(io::ErrorKind::NotFound, "its folder is cleared away again and again"))
     }
 
     /// Whether it is whole: unpacked and built, and no power was cut before it reached the disk.
@@ -182,5 +202,35 @@ pub fn empty(trash: &Path) {
         if let Err(error) = absent_is_fine(result) {
             tracing::warn!(path = %path.display(), %error, "what nobody uses could not be deleted");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use events::Digest;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    #[test]
+    fn a_release_finds_its_place_while_empty_folders_are_cleared_away() {
+        let releases = tempfile::tempdir().unwrap();
+        let key =
+            ReleaseKey { app: "shop".parse().unwrap(), release: 2, archive: Digest::of(b"any"), image: None };
+        let (folder, used) = (ReleaseFolder::new(releases.path(), &key), BTreeSet::from([key]));
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    set_aside_broken(releases.path(), &used).unwrap();
+                }
+            });
+            for _ in 0..2000 {
+                folder.begin().unwrap();
+                std::fs::write(folder.tree.with_extension("packed"), b"archive").unwrap();
+                std::fs::remove_file(folder.tree.with_extension("packed")).unwrap();
+                folder.remove().unwrap();
+            }
+            done.store(true, Ordering::Relaxed);
+        });
     }
 }

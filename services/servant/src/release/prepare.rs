@@ -105,9 +105,8 @@ impl Preparer {
             let (folder, packed, turn) = (folder.clone(), packed.clone(), turn.clone());
             move || {
                 let _turn = turn;
-                folder.remove()?;
-                absent_is_fine(std::fs::remove_file(&packed))?;
-                std::fs::create_dir_all(folder.tree.parent().unwrap_or(Path::new(".")))
+                folder.begin()?;
+                absent_is_fine(std::fs::remove_file(&packed))
             }
         })
         .await
