@@ -32,6 +32,12 @@ pub async fn get(address: impl Into<SocketAddr>, path: &str) -> Result<Answer> {
     timeout(PATIENCE, exchange).await.map_err(|_| Error::from(ErrorKind::TimedOut))?
 }
 
+/// A number on a page of metrics.
+pub fn metric(page: &str, name: &str) -> Option<f64> {
+    let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.and_then(|value| value.trim().parse().ok())
+}
+
 /// `GET /` of an instance on this machine, when it answers 200.
 ///
 /// # Errors

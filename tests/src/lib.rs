@@ -6,6 +6,7 @@
 pub mod wait;
 pub mod programs;
 pub mod ports;
+pub mod files;
 pub mod process;
 pub mod strays;
 pub mod reaper;

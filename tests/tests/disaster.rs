@@ -4,7 +4,7 @@
 use async_nats::jetstream::stream::Config;
 use kingdom_tests::process::Process;
 use kingdom_tests::proxy::{Proxy, Weather};
-use kingdom_tests::{Kingdom, http, programs, replay, wait};
+use kingdom_tests::{Kingdom, files, http, programs, replay, wait};
 use serde_json::{Value, json};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -129,7 +129,7 @@ async fn a_server_with_an_old_disk_is_noticed() {
 fn flip_in_the_log(disk: &Path, place: usize) {
     let is_of_log = |path: &PathBuf| path.components().any(|part| part.as_os_str() == "KING_LOG");
     let is_block = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "blk");
-    let blocks: Vec<_> = files(disk).into_iter().filter(is_of_log).filter(is_block).collect();
+    let blocks: Vec<_> = files::below(disk).into_iter().filter(is_of_log).filter(is_block).collect();
     let [block] = blocks.as_slice() else { panic!("one block: {blocks:?}") };
     let mut bytes = std::fs::read(block).expect("the block can be read");
     let at = bytes.len() * place / 1000;
@@ -289,14 +289,14 @@ fn remove(journal: &Path) {
 }
 
 fn cut(journal: &Path) {
-    for file in files(journal) {
+    for file in files::below(journal) {
         let bytes = std::fs::read(&file).expect("a file of the journal");
         std::fs::write(&file, &bytes[..bytes.len() / 2]).expect("the journal is the test's");
     }
 }
 
 fn flip(journal: &Path) {
-    for file in files(journal) {
+    for file in files::below(journal) {
         let mut bytes = std::fs::read(&file).expect("a file of the journal");
         for at in (0..bytes.len()).step_by(997) {
             bytes[at] ^= 4;
@@ -305,14 +305,8 @@ fn flip(journal: &Path) {
     }
 }
 
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).expect("a folder");
-    let paths = entries.map(|entry| entry.expect("an entry").path());
-    paths.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
-}
-
 fn copy(from: &Path, to: &Path) {
-    for file in files(from) {
+    for file in files::below(from) {
         let place = to.join(file.strip_prefix(from).expect("it is below"));
         std::fs::create_dir_all(place.parent().expect("it has one"))
             .expect("the test's folder can be written");

@@ -2,7 +2,7 @@
 
 use kingdom_tests::apps::IDLE_APP;
 use kingdom_tests::http::{Events, Message, get};
-use kingdom_tests::{Kingdom, wait};
+use kingdom_tests::{Kingdom, http, wait};
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -33,8 +33,7 @@ async fn health_readiness_and_numbers_are_served() {
 
 async fn metric(kingdom: &Kingdom, name: &str) -> f64 {
     let page = get(kingdom.ports.http(), "/metrics").await.expect("an answer").body;
-    let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.unwrap_or_else(|| panic!("{name} is missing in {page}")).parse().expect("a number")
+    http::metric(&page, name).unwrap_or_else(|| panic!("{name} is missing in {page}"))
 }
 
 /// Reads messages until the one with this number.

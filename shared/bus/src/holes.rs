@@ -11,7 +11,6 @@ use events::subject::LOG_STREAM;
 use serde::Deserialize;
 use serde_json::json;
 use std::time::Duration;
-use tokio::time::timeout;
 
 /// Tells a client its account.
 const WHO: &str = "$SYS.REQ.USER.INFO";
@@ -26,7 +25,7 @@ pub enum HolesError {
     #[error("the servers could not be asked about their copies")]
     Ask(#[from] DurabilityError),
     #[error("the server does not tell the account of the kingdom")]
-    Account(#[source] crate::Source),
+    Account(#[source] RequestError),
     #[error("a server tells of its copies what cannot be read")]
     Unreadable(#[from] serde_json::Error),
 }
@@ -84,10 +83,7 @@ pub async fn servers_with_holes(bus: &Bus, system: &Options) -> Result<Vec<Strin
 }
 
 async fn account(bus: &Bus) -> Result<String, HolesError> {
-    let asked = timeout(PATIENCE, bus.client().request(WHO, Bytes::new())).await;
-    let late = |_| RequestError::TimedOut { subject: WHO.to_owned(), waited: PATIENCE };
-    let answer = asked.map_err(|waited| HolesError::Account(late(waited).into()))?;
-    let answer = answer.map_err(|error| HolesError::Account(error.into()))?;
+    let answer = bus.request(WHO, &[], Bytes::new(), PATIENCE).await.map_err(HolesError::Account)?;
     let user: User = serde_json::from_slice(&answer.payload)?;
     Ok(user.data.account)
 }

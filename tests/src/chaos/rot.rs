@@ -15,7 +15,7 @@ use crate::cluster::SERVERS;
 use crate::command::{Ended, run};
 use crate::nats::SYSTEM_PASSWORD;
 use crate::process::clean_environment;
-use crate::{http, programs, wait};
+use crate::{files, http, programs, wait};
 use async_nats::ConnectOptions;
 use bytes::Bytes;
 use events::subject::LOG_STREAM;
@@ -78,9 +78,9 @@ impl fmt::Display for Rot {
 /// When there are none, or they cannot be written.
 pub fn set_in(store: &Path, group: &str, dice: &mut Dice) -> Vec<Rot> {
     let kinds = [
-        files(store, LOG_STREAM, |path| path.extension().is_some_and(|extension| extension == "blk")),
-        files(store, LOG_STREAM, |path| path.file_name().is_some_and(|name| name == "index.db")),
-        files(store, group, |_| true),
+        files_in(store, LOG_STREAM, |path| path.extension().is_some_and(|extension| extension == "blk")),
+        files_in(store, LOG_STREAM, |path| path.file_name().is_some_and(|name| name == "index.db")),
+        files_in(store, group, |_| true),
     ];
     let kinds: Vec<_> = kinds.into_iter().filter(|files| !files.is_empty()).collect();
     assert!(!kinds.is_empty(), "there is nothing of the log below {}", store.display());
@@ -110,17 +110,12 @@ fn flip(path: &Path, at: u64, bit: usize) {
 }
 
 /// The files below a folder of a name, wherever that is, in an order that a seed repeats.
-fn files(store: &Path, folder: &str, wanted: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
+fn files_in(store: &Path, folder: &str, wanted: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
     let within = |path: &PathBuf| path.components().any(|part| part.as_os_str() == folder);
-    let mut found: Vec<_> = all(store).into_iter().filter(within).filter(|path| wanted(path)).collect();
+    let mut found: Vec<_> =
+        files::below(store).into_iter().filter(within).filter(|path| wanted(path)).collect();
     found.sort();
     found
-}
-
-fn all(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).expect("a folder of the test's server");
-    let paths = entries.map(|entry| entry.expect("an entry").path());
-    paths.flat_map(|path| if path.is_dir() { all(&path) } else { vec![path] }).collect()
 }
 
 /// The folder in which a server keeps what the servers of the log have agreed on.
@@ -251,8 +246,7 @@ async fn alarmed(site: &Site) -> Vec<Alarmed> {
 }
 
 fn number(metrics: &str, name: &str) -> u64 {
-    let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
+    http::metric(metrics, name).map_or(0, |number| number as u64)
 }
 
 /// What an operator does: take the journal that has seen most, look at the plan, carry it out.

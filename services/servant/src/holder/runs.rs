@@ -131,13 +131,13 @@ impl Runs {
     /// # Errors
     /// When neither file can be synced; the next call writes another new one.
     pub fn sync(&mut self) -> io::Result<()> {
-        let synced = if self.is_doubtful { Err(io::ErrorKind::Other.into()) } else { self.file.sync_data() };
-        if synced.is_err() {
-            self.is_doubtful = true;
-            shorten(&self.path, &self.state)?;
-            self.file = open(&self.path, &self.state)?;
-            self.is_doubtful = false;
+        if !self.is_doubtful && self.file.sync_data().is_ok() {
+            return Ok(());
         }
+        self.is_doubtful = true;
+        shorten(&self.path, &self.state)?;
+        self.file = open(&self.path, &self.state)?;
+        self.is_doubtful = false;
         Ok(())
     }
 
