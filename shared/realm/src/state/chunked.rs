@@ -2,7 +2,6 @@
 //! single push pays for all that is there.
 
 use std::collections::VecDeque;
-use std::ops::Index;
 
 /// How many a chunk holds.
 const CHUNK: usize = 512;
@@ -67,28 +66,15 @@ impl<T> Chunked<T> {
         self.chunks.iter().flatten().skip(self.gone)
     }
 
-    /// One by its key, where the list is in the order of keys.
-    pub fn find_by_key<K: Ord>(&self, key: &K, key_of: impl Fn(&T) -> K) -> Option<&T> {
-        let (mut low, mut high) = (self.gone, self.end());
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if key_of(&self[middle]) < *key { low = middle + 1 } else { high = middle }
-        }
-        (low < self.end()).then(|| &self[low]).filter(|item| key_of(item) == *key)
+    /// The one before which there are so many.
+    pub fn nth(&self, count: usize) -> Option<&T> {
+        let place = self.gone.checked_add(count)?;
+        self.chunks.get(place / CHUNK)?.get(place % CHUNK)
     }
 
     /// The place behind the last, counted from the begin of the first chunk.
     fn end(&self) -> usize {
         self.chunks.len().saturating_sub(1) * CHUNK + self.chunks.back().map_or(0, Vec::len)
-    }
-}
-
-/// By its place, counted from the begin of the first chunk.
-impl<T> Index<usize> for Chunked<T> {
-    type Output = T;
-
-    fn index(&self, place: usize) -> &T {
-        &self.chunks[place / CHUNK][place % CHUNK]
     }
 }
 
@@ -105,7 +91,7 @@ mod tests {
                 for _ in 0..pushed {
                     chunked.push_back(next);
                     queue.push_back(next);
-                    next += 2;
+                    next += 1;
                 }
                 for _ in 0..forgotten {
                     chunked.forget_front();
@@ -115,8 +101,8 @@ mod tests {
                 prop_assert_eq!(chunked.len(), queue.len());
                 prop_assert!(chunked.iter().eq(queue.iter()));
             }
-            for key in queue.iter().flat_map(|key| [*key, key + 1]) {
-                prop_assert_eq!(chunked.find_by_key(&key, |item| *item), queue.iter().find(|item| **item == key));
+            for count in 0..queue.len() + 2 {
+                prop_assert_eq!(chunked.nth(count), queue.get(count));
             }
         }
     }

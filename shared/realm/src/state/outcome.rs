@@ -1,7 +1,7 @@
 //! The outcomes of commands: a command id runs once, and its answer can be asked for again.
 
 use super::chunked::Chunked;
-use super::marks::Marks;
+use super::marks::{Mark, Marks};
 use events::limits::{OUTCOME_AGE_MS, OUTCOMES, OUTCOMES_ALWAYS_KEPT};
 use events::{CommandId, CommandKind, EventNumber, Outcome, Refusal, Timestamp};
 use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
@@ -16,6 +16,8 @@ pub struct Outcomes {
     marks: Marks,
     /// In the order of their events: the oldest is forgotten first.
     kept: Chunked<Kept>,
+    /// How many were forgotten: the number of the oldest. It may wrap around, for so many are never kept at once.
+    forgotten: u32,
 }
 
 /// An outcome as it is kept: there are many, so it is small.
@@ -23,6 +25,8 @@ pub struct Outcomes {
 struct Kept {
     event: EventNumber,
     at: Timestamp,
+    /// Of the id, which lies elsewhere in memory.
+    mark: Mark,
     id: CommandId,
     command: CommandKind,
     result: Result<Option<u32>, Box<Refusal>>,
@@ -44,7 +48,7 @@ impl Kept {
             Outcome::Accepted { event: _, release } => Ok(release),
             Outcome::Refused { event: _, refusal } => Err(Box::new(refusal)),
         };
-        Self { event, at, id, command, result }
+        Self { event, at, mark: Mark::of(&id), id, command, result }
     }
 
     /// An outcome as it was stored; none when it does not say which event it is.
@@ -68,8 +72,8 @@ impl Kept {
 impl Outcomes {
     /// The outcome of a command, if it is remembered.
     pub fn get(&self, id: &CommandId) -> Option<StoredOutcome> {
-        let is_of = |event| self.of_event(event).is_some_and(|kept| kept.id == *id);
-        self.of_event(self.marks.get(id, is_of)?).map(Kept::stored)
+        let is_of = |number| self.numbered(number).is_some_and(|kept| kept.id == *id);
+        self.numbered(self.marks.find(Mark::of(id), is_of)?).map(Kept::stored)
     }
 
     /// How many are remembered.
@@ -91,18 +95,20 @@ impl Outcomes {
             if self.len() <= if aged { OUTCOMES_ALWAYS_KEPT } else { OUTCOMES } {
                 return;
             }
-            self.marks.remove(&oldest.id, oldest.event);
+            self.marks.remove(oldest.mark, self.forgotten);
             self.kept.forget_front();
+            self.forgotten = self.forgotten.wrapping_add(1);
         }
     }
 
     fn push(&mut self, kept: Kept) {
-        self.marks.insert(&kept.id, kept.event);
+        let count = u32::try_from(self.len()).expect("the number of outcomes is bounded");
+        self.marks.insert(kept.mark, self.forgotten.wrapping_add(count));
         self.kept.push_back(kept);
     }
 
-    fn of_event(&self, event: EventNumber) -> Option<&Kept> {
-        self.kept.find_by_key(&event, |kept| kept.event)
+    fn numbered(&self, number: u32) -> Option<&Kept> {
+        self.kept.nth(number.wrapping_sub(self.forgotten) as usize)
     }
 }
 
