@@ -60,7 +60,7 @@ impl Cluster {
             folders.iter().enumerate().map(|(index, folder)| node(index, folder, logs, &ports, &routes));
         let mut nodes: Vec<_> = nodes.collect();
         nodes.iter_mut().for_each(|node| node.process.start());
-        let password_file = folders[0].join("system-password");
+        let password_file = logs.join("system-password");
         std::fs::write(&password_file, SYSTEM_PASSWORD).expect("the test's folder can be written");
         let cluster = Self { nodes, routes, password_file, _ports: ports };
         for index in 0..SERVERS {
@@ -236,7 +236,7 @@ fn node(
     routes: &BTreeMap<(usize, usize), Proxy>,
 ) -> Node {
     std::fs::create_dir_all(folder).expect("the test's folder can be written");
-    let (config, store) = (folder.join("nats.conf"), folder.join("jetstream"));
+    let (config, store) = (logs.join(format!("{}.conf", name(index))), folder.join("jetstream"));
     let own = routes.iter().filter(|((from, _), _)| *from == index);
     let own: Vec<_> = own.map(|(_, route)| format!("\"nats://127.0.0.1:{}\"", route.port())).collect();
     let text = configuration(index, ports, &store, &own.join(", "));

@@ -1,7 +1,10 @@
-//! Disks that can be filled: file systems in memory, of a size, one for each part of the kingdom that shall run out of
-//! room. They need root and a mount namespace of this process's own, in which they end with it.
+//! Disks that can be filled and whose power can be cut: file systems of a size in files of their own, one for each part of
+//! the kingdom that shall lose something. They need root and a mount namespace of this process's own, in which they end
+//! with it.
 
+use crate::wait;
 use rustix::process::getuid;
+use std::ffi::OsStr;
 use std::fs::{File, create_dir_all, remove_file};
 use std::io::{ErrorKind, Write};
 use std::os::unix::process::CommandExt;
@@ -11,6 +14,12 @@ use std::process::Command;
 /// Set in the namespace.
 const INSIDE: &str = "KING_CHAOS_NAMESPACE";
 const CHUNK: usize = 64 * 1024;
+/// Shuts the file system below a path down at once: whatever it holds in memory never reaches the disk. This is
+/// `FS_IOC_SHUTDOWN` with the flag that not even the journal is written.
+const SHUT_DOWN: &str = "
+import fcntl, os, struct, sys
+fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587D, struct.pack('I', 2))
+";
 
 /// Starts this program again in a mount namespace of its own, where root may have one. Returns when it is there, or
 /// cannot be.
@@ -22,7 +31,7 @@ pub fn enter_namespace() {
     let mut command = Command::new("unshare");
     command.args(["--mount", "--propagation", "private"]).arg(own).args(std::env::args_os().skip(1));
     let error = command.env(INSIDE, "1").exec();
-    println!("no mount namespace, so no disk is filled: unshare: {error}");
+    println!("no mount namespace, so no disk is filled or loses its power: unshare: {error}");
 }
 
 /// Whether disks can be made.
@@ -30,10 +39,11 @@ pub fn may_mount() -> bool {
     getuid().is_root() && std::env::var_os(INSIDE).is_some()
 }
 
-/// A disk in memory.
+/// A disk: an ext4 in a file.
 #[derive(Debug)]
 pub struct Disk {
     folder: PathBuf,
+    image: PathBuf,
 }
 
 impl Disk {
@@ -41,17 +51,47 @@ impl Disk {
     ///
     /// # Panics
     /// When the system refuses it.
-    pub fn at(folder: &Path, megabytes: u32) -> Option<Self> {
+    pub fn at(folder: &Path, megabytes: u64) -> Option<Self> {
         if !may_mount() {
             return None;
         }
         create_dir_all(folder).expect("the test's folder can be written");
-        let size = format!("size={megabytes}m");
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &size, "chaos"]).arg(folder);
-        let status = mount.status().expect("mount is there");
-        assert!(status.success(), "mount {} ended with {status}", folder.display());
-        Some(Self { folder: folder.to_owned() })
+        let image = folder.with_extension("img");
+        let file = File::create(&image).expect("the test's folder can be written");
+        file.set_len(megabytes * 1024 * 1024).expect("it takes no room before it is written");
+        run("mkfs.ext4", ["-q".as_ref(), "-m".as_ref(), "0".as_ref(), image.as_os_str()]);
+        let disk = Self { folder: folder.to_owned(), image };
+        disk.plug();
+        Some(disk)
+    }
+
+    /// Cuts its power: from now on nothing is written, and what was not yet is lost.
+    ///
+    /// # Panics
+    /// When the system refuses it.
+    pub fn cut_power(&self) {
+        run("python3", ["-c".as_ref(), SHUT_DOWN.as_ref(), self.folder.as_os_str()]);
+    }
+
+    /// Takes it out, when nobody uses it any more.
+    ///
+    /// # Panics
+    /// When it stays in use.
+    pub async fn unplug(&self) {
+        wait::until("the disk is not in use", async || {
+            let ended = Command::new("umount").arg(&self.folder).output().expect("umount is there");
+            wait::holds(ended.status.success(), || String::from_utf8_lossy(&ended.stderr).into_owned())
+        })
+        .await;
+    }
+
+    /// Puts it in, with what it holds.
+    ///
+    /// # Panics
+    /// When the system refuses it.
+    pub fn plug(&self) {
+        let [image, folder] = [self.image.as_os_str(), self.folder.as_os_str()];
+        run("mount", ["-o".as_ref(), "loop".as_ref(), image, folder]);
     }
 
     fn ballast(&self) -> PathBuf {
@@ -95,7 +135,18 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // What still uses it keeps it; the namespace ends with the program.
-        let _ = Command::new("umount").arg("--lazy").arg(&self.folder).status();
+        // What still uses it keeps it; the namespace ends with the program. One that has lost its power is out already.
+        let _ = Command::new("umount").args(["--lazy", "--quiet"]).arg(&self.folder).output();
     }
+}
+
+fn run<'a>(program: &str, arguments: impl IntoIterator<Item = &'a OsStr>) {
+    let mut command = Command::new(program);
+    let ended = command.args(arguments).output().unwrap_or_else(|error| panic!("{program}: {error}"));
+    assert!(
+        ended.status.success(),
+        "{program} ended with {}: {}",
+        ended.status,
+        String::from_utf8_lossy(&ended.stderr)
+    );
 }

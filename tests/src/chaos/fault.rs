@@ -1,6 +1,7 @@
 //! What is done to a kingdom, and how it is undone.
 
 use super::dice::Dice;
+use super::disk::Disk;
 use super::rot;
 use super::site::{ALERTER, FOREMEN, KINGS, SERVANTS, SMALL_KING, SMALL_SERVANT, SMALL_SERVER, Site};
 use crate::cluster::SERVERS;
@@ -40,6 +41,8 @@ faults! {
     KillWriter = "kill-writer",
     KillBackup = "kill-backup-king",
     KillKings = "kill-all-kings",
+    CutPowerOfWriter = "cut-power-writer",
+    CutPowerOfKings = "cut-power-all-kings",
     PauseWriter = "pause-writer",
     KillForeman = "kill-foreman",
     PauseForeman = "pause-foreman",
@@ -51,6 +54,8 @@ faults! {
     PauseLeader = "pause-nats-leader",
     KillTwo = "kill-two-nats",
     KillAll = "kill-all-nats",
+    CutPower = "cut-power-nats",
+    CutPowerOfAll = "cut-power-all-nats",
     WipeServer = "wipe-nats",
     FlipLog = "flip-log",
     CutLeader = "cut-nats-leader",
@@ -100,6 +105,7 @@ impl Fault {
                 On::Kings
             }
             Self::CutWriterOneWay | Self::HalfOpenWriter | Self::FullKing | Self::KingsAhead => On::Kings,
+            Self::CutPowerOfWriter | Self::CutPowerOfKings => On::Kings,
             Self::KillForeman | Self::PauseForeman | Self::CutForeman => On::Foremen,
             Self::KillServant | Self::PauseServant | Self::CutServant => On::Servants,
             Self::ResetServant | Self::FullServant => On::Servants,
@@ -109,6 +115,7 @@ impl Fault {
             }
             Self::WipeServer | Self::FlipLog | Self::CutLeader | Self::CutLeaderOneWay => On::Servers,
             Self::ResetRoutes | Self::SlowRoutes | Self::FullServer => On::Servers,
+            Self::CutPower | Self::CutPowerOfAll => On::Servers,
         }
     }
 
@@ -121,6 +128,7 @@ impl Fault {
             Self::KillWriter | Self::KillBackup | Self::KillKings | Self::KillForeman => {
                 dice.between(seconds(0), seconds(3))
             }
+            Self::CutPowerOfWriter | Self::CutPowerOfKings => dice.between(seconds(0), seconds(3)),
             Self::KillServant | Self::KillAlerter | Self::ResetServant => dice.between(seconds(0), UNNOTICED),
             Self::PauseWriter | Self::CutWriter | Self::CutWriterOneWay | Self::HalfOpenWriter => {
                 dice.between(seconds(1), seconds(6))
@@ -129,6 +137,7 @@ impl Fault {
                 dice.between(seconds(0), seconds(4))
             }
             Self::KillLeader | Self::PauseLeader | Self::WipeServer => dice.between(seconds(2), seconds(12)),
+            Self::CutPower | Self::CutPowerOfAll => dice.between(seconds(0), seconds(6)),
             Self::CutLeader | Self::CutLeaderOneWay => dice.between(seconds(2), seconds(12)),
             Self::SlowRoutes | Self::FullServer | Self::FullKing | Self::FullServant => {
                 dice.between(seconds(3), seconds(6))
@@ -150,10 +159,14 @@ impl Fault {
 
     /// Why it cannot be done here, when it cannot.
     pub fn obstacle(self, site: &Site) -> Option<&'static str> {
-        const NO_DISK: &str = "filling a disk takes root and `unshare --mount`";
+        const NO_DISK: &str = "a disk of one's own takes root and `unshare --mount`";
         match self {
-            Self::FullServer => site.disks.server.is_none().then_some(NO_DISK),
-            Self::FullKing => site.disks.king.is_none().then_some(NO_DISK),
+            Self::FullServer | Self::CutPower | Self::CutPowerOfAll => {
+                site.disks.servers.is_empty().then_some(NO_DISK)
+            }
+            Self::FullKing | Self::CutPowerOfWriter | Self::CutPowerOfKings => {
+                site.disks.kings.is_empty().then_some(NO_DISK)
+            }
             Self::FullServant => site.disks.servant.is_none().then_some(NO_DISK),
             Self::KingsAhead => (!Path::new(CLOCK_LIBRARY).exists())
                 .then_some("another clock takes libfaketime (Debian: faketime)"),
@@ -181,8 +194,8 @@ impl Fault {
 
     async fn kings(self, site: &Site, dice: &mut Dice) -> Vec<&'static str> {
         match self {
-            Self::KillKings | Self::KingsAhead => KINGS.to_vec(),
-            Self::FullKing => vec![SMALL_KING],
+            Self::KillKings | Self::KingsAhead | Self::CutPowerOfKings => KINGS.to_vec(),
+            Self::FullKing => vec![KINGS[SMALL_KING]],
             Self::KillBackup => {
                 let writer = site.writer().await;
                 let backups: Vec<_> = KINGS.into_iter().filter(|king| *king != writer).collect();
@@ -198,9 +211,9 @@ impl Fault {
         })
         .await;
         match self {
-            Self::KillAll | Self::SlowRoutes => (0..SERVERS).collect(),
+            Self::KillAll | Self::SlowRoutes | Self::CutPowerOfAll => (0..SERVERS).collect(),
             Self::KillTwo => (0..SERVERS).filter(|server| *server != dice.below(SERVERS)).take(2).collect(),
-            Self::WipeServer | Self::FlipLog => vec![dice.below(SERVERS)],
+            Self::WipeServer | Self::FlipLog | Self::CutPower => vec![dice.below(SERVERS)],
             Self::FullServer => vec![SMALL_SERVER],
             _ => vec![leader],
         }
@@ -218,6 +231,9 @@ impl Hurt {
             Fault::HalfOpenWriter => self.names.iter().for_each(|name| site.half_open(name)),
             Fault::ResetServant => self.names.iter().for_each(|name| site.reset(name)),
             Fault::KillLeader | Fault::KillTwo | Fault::KillAll => self.kill(site),
+            Fault::CutPower | Fault::CutPowerOfAll | Fault::CutPowerOfWriter | Fault::CutPowerOfKings => {
+                site.cut_power(&self.names, &self.servers).await;
+            }
             Fault::WipeServer => {
                 self.kill(site);
                 self.servers.iter().for_each(|server| site.cluster.wipe(*server));
@@ -235,9 +251,9 @@ impl Hurt {
             }
             Fault::ResetRoutes => self.servers.iter().for_each(|server| site.cluster.reset_routes(*server)),
             Fault::SlowRoutes => site.cluster.weather(Weather::Slow(SLOW)),
-            Fault::FullServer => site.disks.server.iter().for_each(super::disk::Disk::fill),
-            Fault::FullKing => site.disks.king.iter().for_each(super::disk::Disk::fill),
-            Fault::FullServant => site.disks.servant.iter().for_each(super::disk::Disk::fill),
+            Fault::FullServer => site.disks.servers[SMALL_SERVER].fill(),
+            Fault::FullKing => site.disks.kings[SMALL_KING].fill(),
+            Fault::FullServant => site.disks.servant.iter().for_each(Disk::fill),
             Fault::KingsAhead => self.restart_kings(site, Some(CLOCK_LIBRARY)),
         }
     }
@@ -258,6 +274,11 @@ impl Hurt {
             Fault::KillLeader | Fault::KillTwo | Fault::KillAll | Fault::WipeServer | Fault::EndLeader => {
                 site.cluster.restart_all(&self.servers).await;
             }
+            Fault::CutPower | Fault::CutPowerOfAll | Fault::CutPowerOfWriter | Fault::CutPowerOfKings => {
+                site.give_power(&self.names, &self.servers);
+                self.start(site);
+                site.cluster.restart_all(&self.servers).await;
+            }
             Fault::FlipLog => {
                 site.cluster.restart_all(&self.servers).await;
                 rot::is_mended(site).await;
@@ -267,12 +288,12 @@ impl Hurt {
             Fault::SlowRoutes => site.cluster.weather(Weather::Fair),
             // A server that ran out of room stops storing until it is started again.
             Fault::FullServer => {
-                site.disks.server.iter().for_each(super::disk::Disk::free);
+                site.disks.servers[SMALL_SERVER].free();
                 self.kill(site);
                 site.cluster.restart_all(&self.servers).await;
             }
-            Fault::FullKing => site.disks.king.iter().for_each(super::disk::Disk::free),
-            Fault::FullServant => site.disks.servant.iter().for_each(super::disk::Disk::free),
+            Fault::FullKing => site.disks.kings[SMALL_KING].free(),
+            Fault::FullServant => site.disks.servant.iter().for_each(Disk::free),
             Fault::KingsAhead => self.restart_kings(site, None),
         }
         site.revive();

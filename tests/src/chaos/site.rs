@@ -30,9 +30,9 @@ pub const FOREMEN: [(&str, &str); 2] = [("foreman-east", "east"), ("foreman-west
 pub const SERVANTS: [(&str, &str); 3] = [("s1", "east"), ("s2", "east"), ("s3", "west")];
 /// The Alerter.
 pub const ALERTER: &str = "alerter";
-/// The server, the King and the Servant whose disks can be filled.
+/// The server, the King and the Servant whose disks are filled.
 pub const SMALL_SERVER: usize = 2;
-pub const SMALL_KING: &str = KINGS[2];
+pub const SMALL_KING: usize = 2;
 pub const SMALL_SERVANT: &str = SERVANTS[2].0;
 /// Apps that nobody changes, with their instances.
 pub const STEADY: [(&str, &[File], u32); 3] =
@@ -41,10 +41,10 @@ pub const STEADY: [(&str, &[File], u32); 3] =
 pub const MOVING: &str = "moving";
 /// How long the start of everything may take, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Megabytes of the disks that can be filled.
-const SERVER_DISK: u32 = 256;
-const KING_DISK: u32 = 128;
-const SERVANT_DISK: u32 = 128;
+/// Megabytes of the disks.
+const SERVER_DISK: u64 = 256;
+const KING_DISK: u64 = 128;
+const SERVANT_DISK: u64 = 128;
 
 /// One program and its lines to the servers.
 #[derive(Debug)]
@@ -53,12 +53,29 @@ struct Service {
     lines: Vec<Proxy>,
 }
 
-/// Which disks there are.
+/// The disks, where there can be some: of each server, of each King, and of [`SMALL_SERVANT`].
 #[derive(Debug)]
 pub struct Disks {
-    pub server: Option<Disk>,
-    pub king: Option<Disk>,
+    pub servers: Vec<Disk>,
+    pub kings: Vec<Disk>,
     pub servant: Option<Disk>,
+}
+
+impl Disks {
+    fn in_folder(path: &Path) -> Self {
+        let servers =
+            (1..=SERVERS).filter_map(|server| Disk::at(&path.join(format!("n{server}")), SERVER_DISK));
+        let kings = KINGS.iter().filter_map(|king| Disk::at(&path.join(king), KING_DISK));
+        Self {
+            servers: servers.collect(),
+            kings: kings.collect(),
+            servant: Disk::at(&path.join(SMALL_SERVANT), SERVANT_DISK),
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Disk> {
+        self.servers.iter().chain(&self.kings).chain(&self.servant)
+    }
 }
 
 /// The kingdom.
@@ -84,11 +101,7 @@ impl Site {
         let folder = tempfile::Builder::new().prefix("kc-").tempdir().expect("a temporary folder");
         let path = folder.path();
         let reaper = Some(Reaper::of(path));
-        let disks = Disks {
-            server: Disk::at(&path.join("n3"), SERVER_DISK),
-            king: Disk::at(&path.join(SMALL_KING), KING_DISK),
-            servant: Disk::at(&path.join(SMALL_SERVANT), SERVANT_DISK),
-        };
+        let disks = Disks::in_folder(path);
         std::fs::create_dir(path.join("log")).expect("the test's folder can be written");
         let cluster = Cluster::start(path, &path.join("log")).await;
         let client = Client::connect(&cluster.url()).await;
@@ -163,9 +176,7 @@ impl Site {
     /// Lets the folder stay when everything ends.
     pub fn keep(mut self) -> PathBuf {
         self.end_all();
-        for disk in [&self.disks.server, &self.disks.king, &self.disks.servant].into_iter().flatten() {
-            disk.keep();
-        }
+        self.disks.all().for_each(Disk::keep);
         // Told that the end is clean, it removes nothing.
         drop(self.reaper.take());
         self.folder.take().expect("it is kept once").keep()
@@ -194,6 +205,37 @@ impl Site {
     /// Kills a program with SIGKILL.
     pub fn kill9(&mut self, name: &str) {
         self.process(name).kill9();
+    }
+
+    /// Cuts the power of Kings and servers, all in one moment, each with its disk.
+    ///
+    /// # Panics
+    /// When they have no disks.
+    pub async fn cut_power(&mut self, kings: &[&str], servers: &[usize]) {
+        // What stands still sees nothing of the end of its disk.
+        kings.iter().for_each(|king| self.signal(king, Signal::STOP));
+        servers.iter().for_each(|server| self.cluster.pause(*server));
+        let disks = self.disks_of(kings, servers);
+        disks.iter().for_each(|disk| disk.cut_power());
+        kings.iter().for_each(|king| self.kill9(king));
+        servers.iter().for_each(|server| self.cluster.kill9(*server));
+        for disk in self.disks_of(kings, servers) {
+            disk.unplug().await;
+        }
+    }
+
+    /// Gives power again; the programs are not started by that.
+    ///
+    /// # Panics
+    /// When they have no disks, or these cannot be read any more.
+    pub fn give_power(&self, kings: &[&str], servers: &[usize]) {
+        self.disks_of(kings, servers).into_iter().for_each(Disk::plug);
+    }
+
+    fn disks_of(&self, kings: &[&str], servers: &[usize]) -> Vec<&Disk> {
+        let of_kings = KINGS.iter().zip(&self.disks.kings).filter(|(king, _)| kings.contains(king));
+        let of_servers = servers.iter().map(|server| &self.disks.servers[*server]);
+        of_kings.map(|(_, disk)| disk).chain(of_servers).collect()
     }
 
     /// Sends a signal to a program.
