@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 /// How long Kings may take to say who they are: every one that lives answers by itself, and nobody knows how many live.
-const ROLL_CALL: Duration = Duration::from_millis(300);
+pub const ROLL_CALL: Duration = Duration::from_millis(300);
 /// How long a transfer may take; the King that writes gives up before.
 const TRANSFER: Duration = Duration::from_secs(8);
 /// Between two attempts, while no King writes.
@@ -45,7 +45,7 @@ pub enum KingCommand {
     /// Compare the log with a journal and its witness, and prove the chain of hashes; name the first bad commit.
     #[command(after_help = verify::EXAMPLES)]
     Verify(verify::VerifyArgs),
-    /// Rebuild a log that was lost or changed from a journal. Shows the plan first.
+    /// Rebuild a log that was lost or changed from journals. Shows the plan first.
     #[command(after_help = repair::EXAMPLES)]
     Repair(repair::RepairArgs),
 }
@@ -83,10 +83,10 @@ struct Listed {
 ///
 /// # Errors
 /// When nobody can be asked, or an answer cannot be read.
-pub async fn roll_call(client: &Client) -> Result<Vec<KingPlace>, Failure> {
+pub async fn roll_call(client: &Client, within: Duration) -> Result<Vec<KingPlace>, Failure> {
     let question = wire::encode(&Question::default());
     let mut replies =
-        client.bus.gather(KINGS, question, ROLL_CALL).await.map_err(|error| Failure::Failed(error.into()))?;
+        client.bus.gather(KINGS, question, within).await.map_err(|error| Failure::Failed(error.into()))?;
     let mut places = Vec::new();
     while let Some(message) = replies.next().await {
         match wire::decode::<Reply<KingPlace>>(&message.payload) {
@@ -103,7 +103,7 @@ pub async fn roll_call(client: &Client) -> Result<Vec<KingPlace>, Failure> {
 
 /// Every King that answers, the one that writes first.
 async fn ls(client: &Client) -> Result<Vec<Listed>, Failure> {
-    let mut places = roll_call(client).await?;
+    let mut places = roll_call(client, ROLL_CALL).await?;
     if places.is_empty() {
         return Err(Failure::Failed(anyhow!("no King answers; start one with `make up`")));
     }

@@ -12,6 +12,7 @@ mod top;
 mod plan;
 mod why;
 mod client;
+mod epoch;
 mod follow;
 mod app;
 mod version;

@@ -17,16 +17,29 @@ pub const PATIENCE: Duration = Duration::from_secs(45);
 pub async fn within<T, E: Display>(
     patience: Duration,
     what: &str,
-    mut look: impl AsyncFnMut() -> Result<T, E>,
+    look: impl AsyncFnMut() -> Result<T, E>,
 ) -> T {
+    match attempt(LOOK_EVERY, patience, look).await {
+        Ok(value) => value,
+        Err(reason) => panic!("waited {patience:?} until {what}; the last look said: {reason}"),
+    }
+}
+
+/// Looks until there is a value, with so much time between two looks: for looks that change what they look at. Gives the
+/// last reason when there is none after `patience`.
+///
+/// # Errors
+/// That reason.
+pub async fn attempt<T, E>(
+    every: Duration,
+    patience: Duration,
+    mut look: impl AsyncFnMut() -> Result<T, E>,
+) -> Result<T, E> {
     let deadline = Instant::now() + patience;
     loop {
         match look().await {
-            Ok(value) => return value,
-            Err(reason) if Instant::now() >= deadline => {
-                panic!("waited {patience:?} until {what}; the last look said: {reason}")
-            }
-            Err(_) => pause().await,
+            Err(_) if Instant::now() < deadline => sleep(every).await,
+            looked => return looked,
         }
     }
 }

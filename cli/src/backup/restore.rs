@@ -6,6 +6,7 @@
 use super::RestoreArgs;
 use crate::cli::Globals;
 use crate::client::Client;
+use crate::epoch::Last;
 use crate::failure::Failure;
 use crate::king;
 use crate::past::{self, OpenBackup};
@@ -19,11 +20,9 @@ use bus::log::{AppendError, Log};
 use bus::objects::Objects;
 use bus::provision::{self, Limits};
 use bytes::Bytes;
-use events::event::{Cause, KingElected};
 use events::query::Moment;
-use events::{Actor, Commit, DomainName, Event, Fact, KingId, Timestamp, wire};
+use events::{Actor, wire};
 use realm::State;
-use service::clock;
 
 /// Does it.
 ///
@@ -55,7 +54,7 @@ pub async fn run(globals: &Globals, args: RestoreArgs) -> Result<Manifest, Failu
 
 /// Where a King lives nothing is restored, be its log the very one of the backup: it would be deposed.
 async fn no_king_lives(client: &Client, globals: &Globals) -> Result<(), Failure> {
-    let kings = king::roll_call(client).await?;
+    let kings = king::roll_call(client, king::ROLL_CALL).await?;
     let Some(king) = kings.first() else { return Ok(()) };
     Err(Failure::Conflict(format!(
         "the site at {} is not empty: {} lives there ({} in all), so nothing was restored\n  \
@@ -143,32 +142,9 @@ async fn append(log: &Log, payload: Bytes, after: u64) -> Result<(), Failure> {
     }
 }
 
-/// An election in the name of whoever restores. Its epoch is the time in seconds: higher than that of every King before,
-/// who counted on by one from zero or from an earlier restore.
 async fn elect(log: &Log, backup: &OpenBackup, state: &State, actor: &Actor) -> Result<(), Failure> {
-    let now = clock::now();
-    let event = Event {
-        id: state.last + 1,
-        at: Timestamp(now.0.max(state.at.0)),
-        actor: actor.clone(),
-        cause: Cause::Election,
-        domain: DomainName::default_domain(),
-        fact: Fact::King(
-            KingElected {
-                king: KingId(clock::fresh_id()),
-                epoch: (state.epoch + 1).max(now.0 / 1000),
-                key: None,
-            }
-            .into(),
-        ),
-    };
     let place = backup.manifest().place;
-    let commit = Commit {
-        epoch: (state.epoch + 1).max(now.0 / 1000),
-        first: event.id,
-        previous: place.hash,
-        inbox: state.inbox,
-        events: vec![event],
-    };
-    append(log, wire::encode(&commit).into(), place.sequence).await
+    let last =
+        Last { event: state.last, at: state.at, epoch: state.epoch, inbox: state.inbox, hash: place.hash };
+    append(log, wire::encode(&last.election(actor)).into(), place.sequence).await
 }

@@ -4,7 +4,7 @@ mod disaster;
 mod edge;
 mod tasks;
 
-use crate::alarm;
+use crate::alarm::{Alarm, AlarmError};
 use crate::args::Args;
 use crate::effects;
 use crate::election::{ElectionError, Fold};
@@ -89,7 +89,7 @@ pub enum KingError {
     #[error("the journal cannot be kept")]
     Keeper(#[from] KeeperError),
     #[error("the alarm could not be raised")]
-    Alarm(#[source] connect::ConnectError),
+    Alarm(#[from] AlarmError),
     #[error("queries cannot be heard")]
     Queries(#[from] SubscribeError),
     #[error("the Git remote cannot be served")]
@@ -101,6 +101,9 @@ pub enum KingError {
     #[error("HTTP cannot be served")]
     Http(#[from] ServeError),
 }
+
+/// The folder of the journal in that of the King.
+const JOURNAL: &str = "journal";
 
 /// What every part of a King rests on.
 struct King {
@@ -130,9 +133,11 @@ pub async fn serve(args: &Args, shutdown: &Shutdown) -> Result<(), KingError> {
     while !shutdown.is_requested() {
         let Err(error) = serve_well(args, &folder, &shutdown.part()).await else { return Ok(()) };
         let disaster = disaster::behind(args, &folder, error).await?;
+        let (disaster, epoch) = disaster::as_seen_at_the_end(&folder, disaster).await?;
         tracing::error!(reason = %disaster, "the log is not what it was");
-        let (king, listener) = (KingId(clock::fresh_id()), listen(args).await?);
-        alarm::raise(&args.bus(), listener, king, &disaster, shutdown).await.map_err(KingError::Alarm)?;
+        let identity = Identity { king: KingId(clock::fresh_id()), name: args.name(), http: args.http };
+        let alarm = Alarm { identity, disaster, epoch, journal: folder.join(JOURNAL) };
+        alarm.raise(&args.bus(), listen(args).await?, shutdown).await?;
     }
     Ok(())
 }
@@ -250,7 +255,8 @@ impl King {
         tasks.spawn(watch::run(self.bus.clone(), journal.clone(), copies, stop.clone()));
         self.past.begin(journal.clone(), |bytes| journal::snapshot::decode(bytes).ok());
         let (kingdom, metrics) = (self.kingdom.clone(), self.metrics.clone());
-        tasks.spawn(Keeper::new(&self.log, kingdom, metrics, journal, fold.clone()).run(stop));
+        let keeper = Keeper::new(&self.log, kingdom, metrics, journal, fold.clone());
+        tasks.spawn_last(|others_ended| keeper.run(stop, others_ended));
         Ok(fold)
     }
 

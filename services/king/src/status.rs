@@ -57,7 +57,7 @@ impl Status {
         tracing::info!(role = %role, "this King has another role");
         self.metrics.set_role(role);
         match role {
-            KingRole::Starting | KingRole::Electing => {}
+            KingRole::Stopped | KingRole::Starting | KingRole::Electing => {}
             KingRole::Backup | KingRole::Writer => self.readiness.clear(STARTING),
         }
     }

@@ -84,7 +84,7 @@ pub async fn is_over(bus: &Bus, disaster: &Disaster) -> bool {
 }
 
 /// The last commit that the witness knows, which may be further than the store of the journal.
-fn last_seen(journal: &Journal) -> Result<Place, JournalError> {
+pub(crate) fn last_seen(journal: &Journal) -> Result<Place, JournalError> {
     Ok(journal.witness(journal.witnessed())?.unwrap_or(Place::START))
 }
 

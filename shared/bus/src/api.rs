@@ -58,6 +58,14 @@ impl ApiError {
         }
     }
 
+    /// Whether JetStream has answered, and will not answer otherwise by itself.
+    pub(crate) fn is_refused_for_good(&self) -> bool {
+        match self {
+            Self::Refused { .. } => !self.is_passing(),
+            Self::Request(_) | Self::Unreadable(_) | Self::Client(_) => false,
+        }
+    }
+
     /// Whether a limit of the stream or the server is reached.
     pub fn is_full(&self) -> bool {
         FULL.iter().any(|code| self.has_code(*code))

@@ -20,7 +20,7 @@ mod witness;
 
 pub use commits::Commits;
 pub use place::{Entry, Place};
-pub use witness::Testimony;
+pub use witness::{Testimony, witnessed_in};
 
 use crate::store::{self, StoreError};
 use block::Packer;

@@ -4,7 +4,7 @@
 //! [`provision`] and [`durable`] (what must stand on the server before a King serves), [`log`] (the commit log, the
 //! truth) and [`tail`] (how every stream is followed), [`inbox`], [`views`], [`mod@lease`], [`public_events`], [`logs`],
 //! [`metrics`], [`flow`], [`objects`] (the other streams and buckets), [`outbox`] and [`table`] over [`store`] (what a host keeps by
-//! itself), [`journal`] (a King's own copy of the log), and [`compare`] and [`repair`] (the log against a journal). It decides nothing and knows nothing of the meaning of what it carries, but for the place of an event.
+//! itself), [`journal`] (a King's own copy of the log), and [`compare`] and [`repair`] (the log against journals). It decides nothing and knows nothing of the meaning of what it carries, but for the place of an event.
 //!
 //! A server that fits, with a user for the kingdom that needs no credentials on loopback, and one for the proof of
 //! durability:

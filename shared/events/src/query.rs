@@ -457,9 +457,9 @@ pub struct KingPlace {
     pub role: KingRole,
     /// The epoch that it has seen in the log.
     pub epoch: u64,
-    /// The newest event that it reflects.
+    /// The newest event that it reflects; one that is stopped: that its journal has seen.
     pub event: EventNumber,
-    /// The sequence of the newest commit that it reflects.
+    /// The sequence of the newest commit that it reflects, or that its journal has seen.
     pub sequence: u64,
     /// Where it serves HTTP and Git: `127.0.0.1:7480`.
     pub http: String,
@@ -470,6 +470,8 @@ pub struct KingPlace {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum KingRole {
+    /// The log is not what it has seen: it writes nothing, and answers nothing but who it is.
+    Stopped,
     /// Reads the log, and has not yet found a King that writes.
     Starting,
     /// Follows the log and answers reads.
@@ -482,11 +484,12 @@ pub enum KingRole {
 
 impl KingRole {
     /// Every role.
-    pub const ALL: [Self; 4] = [Self::Starting, Self::Backup, Self::Electing, Self::Writer];
+    pub const ALL: [Self; 5] = [Self::Stopped, Self::Starting, Self::Backup, Self::Electing, Self::Writer];
 
     /// Its word.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Stopped => "stopped",
             Self::Starting => "starting",
             Self::Backup => "backup",
             Self::Electing => "electing",

@@ -2,8 +2,8 @@
 
 use super::dice::Dice;
 use super::disk::Disk;
-use super::rot;
 use super::site::{ALERTER, FOREMEN, KINGS, SERVANTS, SMALL_KING, SMALL_SERVANT, SMALL_SERVER, Site};
+use super::{mend, rot};
 use crate::cluster::SERVERS;
 use crate::proxy::Weather;
 use crate::wait;
@@ -281,7 +281,7 @@ impl Hurt {
             }
             Fault::FlipLog => {
                 site.cluster.restart_all(&self.servers).await;
-                rot::is_mended(site).await;
+                mend::is_mended(site).await;
             }
             Fault::PauseLeader => self.servers.iter().for_each(|server| site.cluster.resume(*server)),
             Fault::CutLeader | Fault::CutLeaderOneWay => self.routes(site, Weather::Fair),

@@ -31,6 +31,20 @@ impl Intake {
         Self { log, kingdom, last: sequence, behind: None }
     }
 
+    /// The next commit, if it is at hand.
+    pub fn at_hand(&mut self) -> Option<Copy> {
+        match self.kingdom.copies().take(self.last) {
+            After::Next(confirmed) => Some(self.took(confirmed)),
+            After::Elsewhere | After::Nothing => None,
+        }
+    }
+
+    fn took(&mut self, Confirmed { sequence, commit, payload }: Confirmed) -> Copy {
+        self.behind = None;
+        self.last = sequence;
+        Copy { sequence, payload, commit: Some(commit) }
+    }
+
     /// The next commit, whenever it comes. Can be cancelled: nothing is taken then.
     ///
     /// # Errors
@@ -38,11 +52,7 @@ impl Intake {
     pub async fn next(&mut self) -> Result<Copy, TailError> {
         loop {
             let after = match self.kingdom.copies().take(self.last) {
-                After::Next(Confirmed { sequence, commit, payload }) => {
-                    self.behind = None;
-                    self.last = sequence;
-                    return Ok(Copy { sequence, payload, commit: Some(commit) });
-                }
+                After::Next(confirmed) => return Ok(self.took(confirmed)),
                 other => other,
             };
             match after {

@@ -12,6 +12,7 @@ use service::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
 
 /// Most commits that are handed to the disk at once.
 const BATCH: usize = 512;
@@ -59,34 +60,69 @@ impl Keeper {
         Self { kingdom, metrics, intake, book: Some(Book { journal, fold, snapshot }) }
     }
 
-    /// Works until the end is asked for.
+    /// Works until the end is asked for. What was confirmed until all others have ended is kept too: where the log is lost,
+    /// nobody else may know of it.
     ///
     /// # Errors
     /// When the log lost commits or holds what is none, or the disk fails.
-    pub async fn run(mut self, shutdown: Shutdown) -> Result<(), KeeperError> {
+    pub async fn run(
+        mut self,
+        shutdown: Shutdown,
+        others_ended: CancellationToken,
+    ) -> Result<(), KeeperError> {
+        let worked = self.work(&shutdown).await;
+        match worked {
+            Ok(()) => {
+                others_ended.cancelled().await;
+                self.keep_the_rest().await
+            }
+            Err(KeeperError::Tail(error)) => {
+                self.keep_the_rest().await?;
+                Err(error.into())
+            }
+            Err(KeeperError::Fold(_) | KeeperError::Journal(_)) => worked,
+        }
+    }
+
+    async fn work(&mut self, shutdown: &Shutdown) -> Result<(), KeeperError> {
         loop {
             let first = tokio::select! {
                 copy = self.intake.next() => copy?,
                 () = shutdown.requested() => return Ok(()),
             };
-            self.kingdom.let_the_writer_go_first(YIELD, &shutdown).await;
-            let batch = self.collect(first).await?;
+            self.kingdom.let_the_writer_go_first(YIELD, shutdown).await;
+            let (batch, trouble) = self.collect(first).await;
+            self.keep(batch).await?;
+            trouble?;
+        }
+    }
+
+    async fn keep_the_rest(&mut self) -> Result<(), KeeperError> {
+        loop {
+            let batch: Vec<_> = std::iter::from_fn(|| self.intake.at_hand()).take(BATCH).collect();
+            if batch.is_empty() {
+                return Ok(());
+            }
             self.keep(batch).await?;
         }
     }
 
-    /// What comes within a short time, so that the disk is synced seldom.
-    async fn collect(&mut self, first: Copy) -> Result<Vec<Copy>, KeeperError> {
+    /// What comes within a short time, so that the disk is synced seldom; and why no more comes, when that is so.
+    async fn collect(&mut self, first: Copy) -> (Vec<Copy>, Result<(), TailError>) {
         let until = Instant::now() + COLLECT;
         let mut bytes = first.payload.len();
         let mut batch = vec![first];
         while batch.len() < BATCH && bytes < BATCH_BYTES {
-            let Ok(copy) = timeout_at(until, self.intake.next()).await else { break };
-            let copy = copy?;
-            bytes += copy.payload.len();
-            batch.push(copy);
+            match timeout_at(until, self.intake.next()).await {
+                Ok(Ok(copy)) => {
+                    bytes += copy.payload.len();
+                    batch.push(copy);
+                }
+                Ok(Err(error)) => return (batch, Err(error)),
+                Err(_) => break,
+            }
         }
-        Ok(batch)
+        (batch, Ok(()))
     }
 
     async fn keep(&mut self, batch: Vec<Copy>) -> Result<(), KeeperError> {

@@ -1,12 +1,13 @@
 //! Whether an end of the King is owed to a log that is not what it was.
 
-use super::KingError;
+use super::{JOURNAL, KingError};
 use crate::args::Args;
 use crate::journal::KeeperError;
 use crate::watch::{self, Disaster, WatchError};
 use bus::compare::CompareError;
 use bus::connect;
 use bus::journal::{Journal, JournalError};
+use events::{Commit, wire};
 use service::data::Folder;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(8);
 
 /// Opens the journal of a King.
 pub(super) async fn open(folder: &Folder) -> Result<Journal, JournalError> {
-    let path = folder.join("journal");
+    let path = folder.join(JOURNAL);
     tokio::task::spawn_blocking(move || Journal::open(path)).await.expect("opening a journal does not panic")
 }
 
@@ -38,6 +39,21 @@ pub(super) async fn behind(args: &Args, folder: &Folder, error: KingError) -> Re
             Err(error)
         }
     }
+}
+
+/// The disaster with what the journal has seen now that all that was confirmed is in it, and the epoch of its last commit.
+///
+/// # Errors
+/// When the journal cannot be read.
+pub(super) async fn as_seen_at_the_end(
+    folder: &Folder,
+    disaster: Disaster,
+) -> Result<(Disaster, u64), KingError> {
+    let journal = open(folder).await?;
+    let seen = watch::last_seen(&journal)?;
+    let last = journal.commit(journal.last().sequence)?;
+    let epoch = last.and_then(|bytes| wire::decode::<Commit>(&bytes).ok()).map_or(0, |commit| commit.epoch);
+    Ok((Disaster { seen, ..disaster }, epoch))
 }
 
 /// Whether an error may come from a log that is not what it was.

@@ -68,6 +68,22 @@ impl crate::compare::Seen for Testimony {
     }
 }
 
+/// The last sequence that the witness of the journal in a folder names, by the length of its newest file alone: also while a
+/// process uses it. None where there is no witness, or an empty one.
+///
+/// # Errors
+/// When it cannot be looked at.
+pub fn witnessed_in(journal: &Path) -> Result<Option<u64>, JournalError> {
+    let folder = journal.join("witness");
+    if !folder.exists() {
+        return Ok(None);
+    }
+    let Some(newest) = found(&folder, WITNESS)?.pop() else { return Ok(None) };
+    let first = newest.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse::<u64>().ok());
+    let length = fs::metadata(&newest).map_err(failed("read", &newest))?.len() / RECORD as u64;
+    Ok(first.map(|first| first + length).and_then(|next| next.checked_sub(1)).filter(|last| *last > 0))
+}
+
 /// The files of the witness.
 pub(super) struct Witness {
     folder: PathBuf,
