@@ -65,12 +65,17 @@ impl Load {
         Self { stopped, sending: tokio::spawn(sending) }
     }
 
+    /// Sends nothing new; what is under way is asked for until it is answered.
+    pub fn hold(&self) {
+        self.stopped.store(true, Ordering::SeqCst);
+    }
+
     /// Sends no more, and gives what was answered, in the order of the events.
     ///
     /// # Panics
     /// When a command was not answered.
     pub async fn stop(self) -> Vec<Answered> {
-        self.stopped.store(true, Ordering::SeqCst);
+        self.hold();
         let mut answered = self.sending.await.expect("the stream does not panic");
         answered.sort_by_key(Answered::event);
         answered

@@ -181,6 +181,7 @@ async fn a_log_that_is_deleted_under_load_loses_nothing_that_was_told() {
     })
     .await;
     site.client.jetstream.delete_stream(LOG_STREAM).await.expect("JetStream deletes whatever it is told to");
+    load.hold();
     is_noticed(&mut site, NOTICED, 1).await;
     mend::is_repaired(&mut site).await;
     for king in KINGS {

@@ -7,7 +7,7 @@
 pub mod ledger;
 
 use crate::store::{self, SledStore, Store, StoreError};
-use ledger::{Holding, Kept, Ledger, Offer, Side};
+use ledger::{Holding, Kept, Ledger, Offer, Side, Synced};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -117,6 +117,9 @@ impl Outbox {
             match ledger.offer(entry.len()) {
                 Offer::Full => {
                     return Err(OutboxError::Full { count: ledger.count(), bytes: ledger.bytes() });
+                }
+                Offer::Stopped => {
+                    return Err(StoreError::Stopped { path: inner.store.path().to_owned() }.into());
                 }
                 Offer::Reserve(side) => inner.reserve(&mut ledger, side)?,
                 Offer::Take(number) => {
@@ -235,9 +238,11 @@ impl Inner {
 
     fn flush(&self) -> Result<(), OutboxError> {
         let last = self.ledger().last();
-        self.store.flush()?;
+        let flushed = self.store.flush();
         let mut ledger = self.ledger();
-        match ledger.flushed(last) {
+        let side = ledger.synced(last, if flushed.is_ok() { Synced::Yes } else { Synced::No });
+        flushed?;
+        match side {
             Some(side) => self.reserve(&mut ledger, side),
             None => Ok(()),
         }

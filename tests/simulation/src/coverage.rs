@@ -37,6 +37,7 @@ sights! {
     ReportReturned = "an acknowledged report came back after a crash and was sent again",
     OutboxLost = "an outbox was lost and began another life",
     JournalTorn = "a journal was torn and its King filled it from the stream",
+    SyncFailed = "a disk failed a sync, and whose it was ended at once",
     ViewOvertaken = "a view was written by another King in between",
     ViewSuperseded = "a King met a view of a later one and stopped",
     EventsOvertaken = "public events were published by another King in between",

@@ -8,6 +8,8 @@ use events::{Kinded, Order};
 
 /// When the faults end.
 pub const HEAL: Micros = 20 * SECOND;
+/// Of a thousand seeds, so many have disks that fail a sync.
+const FAILING_DISKS: u64 = 250;
 
 /// Everything that will be done to a world.
 #[derive(Clone, Debug)]
@@ -87,6 +89,10 @@ pub enum Fault {
     CrashInstance {
         servant: usize,
     },
+    /// The next sync of its disk fails. Only Kings and Servants have one that can.
+    FailSync {
+        victim: Victim,
+    },
 }
 
 /// What ends a run that cannot be healed by itself.
@@ -118,7 +124,24 @@ impl Plan {
             1 => Some(Disaster::Lost),
             _ => None,
         };
+        plan.fail_syncs(&mut random);
         plan
+    }
+
+    /// In some seeds disks fail. Drawn last, so that the others are what they were.
+    fn fail_syncs(&mut self, random: &mut Random) {
+        if !random.chance(FAILING_DISKS) {
+            return;
+        }
+        for _ in 0..random.between(1, 3) {
+            let at = random.between(SECOND, HEAL - 2 * SECOND);
+            let victim = match random.below(2) {
+                0 => Victim::King(index(random, self.kings as u64)),
+                _ => Victim::Servant(index(random, self.servants as u64)),
+            };
+            self.faults.push((at, Fault::FailSync { victim }));
+        }
+        self.faults.sort_by_key(|(at, _)| *at);
     }
 
     fn victim(&self, random: &mut Random) -> Victim {

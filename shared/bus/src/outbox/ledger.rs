@@ -39,6 +39,13 @@ pub enum Kept {
     No,
 }
 
+/// How a sync of the store came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Synced {
+    Yes,
+    No,
+}
+
 /// The machine.
 #[derive(Clone, Copy, Debug)]
 pub struct Ledger {
@@ -49,6 +56,8 @@ pub struct Ledger {
     durable: u64,
     count: usize,
     bytes: usize,
+    /// Whether a sync has failed: then nobody knows what of the store is on the disk, and the next sync does not say.
+    is_stopped: bool,
 }
 
 /// How an entry can be taken.
@@ -60,6 +69,8 @@ pub enum Offer {
     Reserve(Side),
     /// A bound is reached.
     Full,
+    /// A sync has failed.
+    Stopped,
 }
 
 impl Ledger {
@@ -74,7 +85,15 @@ impl Ledger {
             }
         };
         let Holding { last, count, bytes } = holding;
-        Self { bounds, side, next: last.max(side.reserved) + 1, durable: last, count, bytes }
+        Self {
+            bounds,
+            side,
+            next: last.max(side.reserved) + 1,
+            durable: last,
+            count,
+            bytes,
+            is_stopped: false,
+        }
     }
 
     /// The life of the outbox: higher after its store was lost.
@@ -109,7 +128,9 @@ impl Ledger {
 
     /// What it takes to take an entry of this size.
     pub fn offer(&self, bytes: usize) -> Offer {
-        if self.count >= self.bounds.count || self.bytes + bytes > self.bounds.bytes {
+        if self.is_stopped {
+            Offer::Stopped
+        } else if self.count >= self.bounds.count || self.bytes + bytes > self.bounds.bytes {
             Offer::Full
         } else if self.next > self.side.reserved {
             Offer::Reserve(self.reservation())
@@ -135,8 +156,21 @@ impl Ledger {
         self.bytes += bytes;
     }
 
-    /// Everything up to this number is durable. Gives what the side file shall say when few numbers are left.
-    pub fn flushed(&mut self, last: u64) -> Option<Side> {
+    /// Whether a sync has failed: nothing more is taken, and nothing more becomes durable, until the store is opened anew.
+    pub fn is_stopped(&self) -> bool {
+        self.is_stopped
+    }
+
+    /// A sync that began when this was the last number has ended: everything up to it is durable, or nothing more ever is. Gives
+    /// what the side file shall say when few numbers are left.
+    pub fn synced(&mut self, last: u64, synced: Synced) -> Option<Side> {
+        match synced {
+            Synced::Yes => {}
+            Synced::No => self.is_stopped = true,
+        }
+        if self.is_stopped {
+            return None;
+        }
         self.durable = self.durable.max(last);
         (self.side.reserved < self.next + BLOCK / 2).then(|| self.reservation())
     }
@@ -185,11 +219,27 @@ mod tests {
     }
 
     #[test]
+    fn after_a_sync_that_failed_nothing_becomes_durable_and_nothing_is_taken() {
+        let mut ledger = opened(None, Kept::No, 0);
+        ledger.taken(1);
+        assert_eq!(ledger.synced(1, Synced::Yes), None);
+        ledger.taken(1);
+        assert_eq!(ledger.synced(2, Synced::No), None);
+        assert_eq!(
+            ledger.synced(2, Synced::Yes),
+            None,
+            "a later sync says nothing of what the first has lost"
+        );
+        assert!(ledger.is_stopped() && ledger.shows(1) && !ledger.shows(2));
+        assert_eq!(ledger.offer(1), Offer::Stopped);
+    }
+
+    #[test]
     fn what_is_not_flushed_does_not_show() {
         let mut ledger = opened(None, Kept::No, 0);
         ledger.taken(1);
         assert!(!ledger.shows(1));
-        assert_eq!(ledger.flushed(1), None);
+        assert_eq!(ledger.synced(1, Synced::Yes), None);
         assert!(ledger.shows(1));
     }
 }

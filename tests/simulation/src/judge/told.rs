@@ -76,7 +76,8 @@ impl Judge {
     }
 
     /// A servant sends a report.
-    pub fn reports(&mut self, report: &Report) {
+    pub fn reports(&mut self, report: &Report, is_on_disk: bool) {
+        self.require(is_on_disk, "a report is on the disk before it goes out", || report.id.to_string());
         let bytes = wire::encode(report);
         let same = self.told.contents.entry(report.id).or_insert_with(|| bytes.clone()) == &bytes;
         self.require(same, "no number of an outbox is used twice", || report.id.to_string());

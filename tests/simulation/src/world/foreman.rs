@@ -3,7 +3,7 @@
 use super::king::BEGINNING;
 use super::net::{MS, Micros, Net, SECOND};
 use super::packet::{Ask, Asker, Came, Failure, Node, Reply, Timer};
-use super::store::Numbers;
+use super::store::{Disk, Numbers};
 use super::watch::Watch as View;
 use crate::coverage::Sight;
 use crate::jetstream::Message;
@@ -202,7 +202,8 @@ impl Foreman {
                 news: News::Servant(news),
             });
         }
-        self.numbers.flush();
+        // Its disk does not fail here: what it says of its own it says again.
+        self.numbers.sync(&mut Disk::default());
         let now = net.ms();
         if let Some(life) = &mut self.life {
             let actions = life.relay.received(ticket, &Sender::Foreman, reports, now);

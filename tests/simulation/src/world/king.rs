@@ -12,6 +12,7 @@ mod writer;
 
 use super::net::{MS, Micros, Net, SECOND};
 use super::packet::{Ask, Came, Failure, Node, Reply, Timer};
+use super::store::Disk;
 use super::tail::{REQUEST, Read, Tail};
 use crate::coverage::Sight;
 use crate::jetstream::Entry;
@@ -19,6 +20,7 @@ use ::king::election::Fold;
 use ::king::lease::{Action, Observation};
 use ::king::writer::Machine;
 use appender::{Appender, Outcome};
+use bus::outbox::ledger::Synced;
 use bus::tail::Holes;
 use events::event::ServantEvent;
 use events::subject::LOG_STREAM;
@@ -50,6 +52,7 @@ mod again {
 pub struct King {
     node: Node,
     pub journal: Journal,
+    pub disk: Disk,
     /// How far its wall clock is off, in milliseconds.
     pub clock_ms: i64,
     life: Option<Box<Life>>,
@@ -92,7 +95,7 @@ struct Election {
 impl King {
     /// A host that was never started.
     pub fn new(node: Node) -> Self {
-        Self { node, journal: Journal::default(), clock_ms: 0, life: None }
+        Self { node, journal: Journal::default(), disk: Disk::default(), clock_ms: 0, life: None }
     }
 
     /// Something came.
@@ -100,9 +103,26 @@ impl King {
         if matches!(came, Came::Booted) {
             self.life = Some(Box::new(Life::boot(net, self.node, &mut self.journal)));
         }
+        if matches!(came, Came::Timer(Timer::Tick)) && self.life.is_some() {
+            self.keep_journal(net);
+            if !net.is_up(self.node) {
+                return;
+            }
+        }
         if let Some(life) = &mut self.life {
             life.clock_ms = self.clock_ms;
             life.came(net, &mut self.journal, came);
+        }
+    }
+
+    /// A King whose disk has failed it ends, and is started again.
+    fn keep_journal(&mut self, net: &mut Net) {
+        match self.journal.sync(&mut self.disk) {
+            Synced::Yes => {}
+            Synced::No => {
+                net.saw(Sight::SyncFailed);
+                net.crash(self.node, RETRY);
+            }
         }
     }
 
@@ -174,7 +194,7 @@ impl Life {
             }
             Came::Entry { consumer, entry } => self.entry(net, journal, consumer, entry),
             Came::Silent { consumer } => self.silent(net, consumer),
-            Came::Timer(timer) => self.timer(net, journal, timer),
+            Came::Timer(timer) => self.timer(net, timer),
         }
         self.go_on(net, journal);
     }
@@ -300,11 +320,10 @@ impl Life {
         }
     }
 
-    fn timer(&mut self, net: &mut Net, journal: &mut Journal, timer: Timer) {
+    fn timer(&mut self, net: &mut Net, timer: Timer) {
         match timer {
             Timer::Tick => {
                 net.wake(self.node, TICK, Timer::Tick);
-                journal.flush();
                 if let Role::Writing(writer) = &mut self.role {
                     writer.tick(net);
                 }

@@ -6,10 +6,11 @@ mod deeds;
 use super::king::BEGINNING;
 use super::net::{MS, Micros, Net, SECOND};
 use super::packet::{Ask, Came, Failure, Node, Reply, Timer};
-use super::store::{Numbers, Store};
+use super::store::{Disk, Numbers, Store};
 use super::watch::Watch;
 use crate::coverage::Sight;
 use crate::jetstream::Message;
+use bus::outbox::ledger::Synced;
 use deeds::Errand;
 use events::answer::ReportAnswer;
 use events::report::{InstanceNews, PortRange, RegisterServant, ServantNews, Stopped};
@@ -31,6 +32,9 @@ const BATCH: usize = 200;
 /// Between two registrations.
 const REGISTER: Micros = 20 * SECOND;
 
+/// How long a process is away that has ended by itself.
+const RESTART: Micros = 300 * MS;
+
 /// What [`Timer::Again`] is for.
 const SEND: u64 = 1;
 const REGISTER_AGAIN: u64 = 2;
@@ -44,6 +48,7 @@ pub struct Servant {
     numbers: Numbers,
     rows: Store<InstanceId, Row>,
     assignment: Store<(), Stamped<Assignment>>,
+    pub disk: Disk,
     pub host: Host,
     life: Option<Life>,
 }
@@ -73,6 +78,7 @@ impl Servant {
             numbers: Numbers::default(),
             rows: Store::default(),
             assignment: Store::default(),
+            disk: Disk::default(),
             host: Host::default(),
             life: None,
         }
@@ -211,7 +217,7 @@ impl Servant {
             labels: events::Labels::new(),
         };
         if let Some(number) = self.push(net, News::Servant(ServantNews::Register(facts))) {
-            self.numbers.flush();
+            self.keep_reports(net);
             self.hold(number, Held::No);
         }
         net.wake(self.node, REGISTER, Timer::Again(REGISTER_AGAIN));
@@ -235,6 +241,23 @@ impl Servant {
         Some(number)
     }
 
+    /// Makes the reports in the outbox durable.
+    fn keep_reports(&mut self, net: &mut Net) {
+        let synced = self.numbers.sync(&mut self.disk);
+        self.goes_on_if(net, synced);
+    }
+
+    /// A Servant whose disk has failed it ends, and is started again.
+    fn goes_on_if(&mut self, net: &mut Net, synced: Synced) {
+        match synced {
+            Synced::Yes => {}
+            Synced::No => {
+                net.saw(Sight::SyncFailed);
+                net.crash(self.node, RESTART);
+            }
+        }
+    }
+
     /// Holds a report back, or lets it go.
     fn hold(&mut self, number: u64, held: Held) {
         self.with(|life| {
@@ -256,7 +279,9 @@ impl Servant {
         if batch.is_empty() {
             return;
         }
-        batch.iter().for_each(|report| net.judge.reports(report));
+        for report in &batch {
+            net.judge.reports(report, self.numbers.is_on_disk(report.id.number));
+        }
         let subject = subject::up(&self.sender.domain, &self.sender.name);
         let message = Message::new(subject, &[], wire::encode(&batch));
         let call = net.ask(self.node, Ask::Request(message), ANSWER);
@@ -322,9 +347,11 @@ impl Servant {
                 let row = known.map_or(Row::new(spec.clone()), |row| Row { spec: spec.clone(), ..row });
                 self.rows.put(spec.instance, row);
             }
-            self.rows.flush();
+            let rows = self.rows.sync(&mut self.disk);
             self.assignment.put((), assignment.clone());
-            self.assignment.flush();
+            let assigned = self.assignment.sync(&mut self.disk);
+            self.goes_on_if(net, rows);
+            self.goes_on_if(net, assigned);
         }
         if !net.lives(self.node) {
             return;
@@ -344,7 +371,7 @@ impl Servant {
         for instance in unknown {
             if let Some(number) = self.push(net, News::Instance(InstanceNews::Stopped(Stopped { instance })))
             {
-                self.numbers.flush();
+                self.keep_reports(net);
                 self.hold(number, Held::No);
             }
         }

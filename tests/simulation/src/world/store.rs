@@ -1,12 +1,31 @@
-//! A host's disk as sled leaves it: what was written and not flushed may be lost with the process, from some write on.
+//! A host's disk as sled leaves it: what was written and not flushed may be lost with the process, from some write on. A sync may
+//! fail: then it is lost for sure.
 
 use super::net::Net;
 use crate::coverage::Sight;
 use crate::random::Random;
-use bus::outbox::ledger::{Bounds, Holding, Kept, Ledger, Offer, Side};
+use bus::outbox::ledger::{Bounds, Holding, Kept, Ledger, Offer, Side, Synced};
 use events::ReportId;
 use std::collections::BTreeMap;
 use uuid::Uuid;
+
+/// A disk of a host.
+#[derive(Debug, Default)]
+pub struct Disk {
+    /// Whether its next sync fails. The one after that succeeds again: the system has let go of what it could not write.
+    fails: bool,
+}
+
+impl Disk {
+    /// A fault: the next sync says EIO.
+    pub fn fail(&mut self) {
+        self.fails = true;
+    }
+
+    pub fn sync(&mut self) -> Synced {
+        if std::mem::take(&mut self.fails) { Synced::No } else { Synced::Yes }
+    }
+}
 
 /// A map on a disk.
 #[derive(Clone, Debug)]
@@ -46,7 +65,18 @@ impl<K: Ord + Clone, V: Clone> Store<K, V> {
         &self.durable
     }
 
-    pub fn flush(&mut self) {
+    /// Makes what was written durable. Where the disk fails, all of that can be read as long as the process lives, and no
+    /// longer.
+    pub fn sync(&mut self, disk: &mut Disk) -> Synced {
+        let synced = disk.sync();
+        match synced {
+            Synced::Yes => self.flush(),
+            Synced::No => self.loose.clear(),
+        }
+        synced
+    }
+
+    fn flush(&mut self) {
         for (key, value) in self.loose.drain(..) {
             match value {
                 Some(value) => drop(self.durable.insert(key, value)),
@@ -113,7 +143,7 @@ impl Numbers {
         let mut ledger = *self.ledger();
         let number = loop {
             match ledger.offer(entry.len()) {
-                Offer::Full => return None,
+                Offer::Full | Offer::Stopped => return None,
                 Offer::Reserve(side) => {
                     self.side = Some(side);
                     ledger.reserved(side);
@@ -128,16 +158,22 @@ impl Numbers {
         Some(number)
     }
 
-    /// The barrier.
-    pub fn flush(&mut self) {
+    /// The barrier. Whether the outbox can be used after it.
+    pub fn sync(&mut self, disk: &mut Disk) -> Synced {
         let mut ledger = *self.ledger();
         let last = ledger.last();
-        self.entries.flush();
-        if let Some(side) = ledger.flushed(last) {
+        let synced = self.entries.sync(disk);
+        if let Some(side) = ledger.synced(last, synced) {
             self.side = Some(side);
             ledger.reserved(side);
         }
         self.ledger = Some(ledger);
+        if ledger.is_stopped() { Synced::No } else { Synced::Yes }
+    }
+
+    /// Whether a crash leaves an entry for sure.
+    pub fn is_on_disk(&self, number: u64) -> bool {
+        self.entries.durable().contains_key(&number)
     }
 
     /// What may be sent.

@@ -47,7 +47,16 @@ impl World {
                 self.kill(self.node(Victim::Servant(servant)));
                 self.servants[servant].lose_outbox();
             }
+            Fault::FailSync { victim } => self.fail_sync(victim),
             Fault::CrashInstance { servant } => self.servants[servant].crash_one(&mut self.net),
+        }
+    }
+
+    fn fail_sync(&mut self, victim: Victim) {
+        match victim {
+            Victim::King(king) => self.kings[king].disk.fail(),
+            Victim::Servant(servant) => self.servants[servant].disk.fail(),
+            Victim::Foreman(_) | Victim::Alerter | Victim::User(_) => {}
         }
     }
 

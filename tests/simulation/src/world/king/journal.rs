@@ -1,8 +1,10 @@
 //! A King's journal on its disk: the commits that it has seen. It may be behind, and a crash may tear its end.
 
 use super::super::net::Net;
+use super::super::store::Disk;
 use crate::coverage::Sight;
 use crate::random::Random;
+use bus::outbox::ledger::Synced;
 use bytes::Bytes;
 use events::Event;
 use king::election::Fold;
@@ -26,8 +28,14 @@ impl Journal {
         self.entries.last().map_or(0, |(sequence, _)| *sequence)
     }
 
-    pub fn flush(&mut self) {
-        self.synced = self.entries.len();
+    /// Makes it durable. What the disk fails to sync is gone with the process.
+    pub fn sync(&mut self, disk: &mut Disk) -> Synced {
+        let synced = disk.sync();
+        match synced {
+            Synced::Yes => self.synced = self.entries.len(),
+            Synced::No => self.entries.truncate(self.synced),
+        }
+        synced
     }
 
     /// Some of what was not durable is gone.

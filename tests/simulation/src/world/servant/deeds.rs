@@ -54,7 +54,10 @@ impl Servant {
         if numbers.is_empty() {
             return;
         }
-        self.numbers.flush();
+        self.keep_reports(net);
+        if !net.lives(self.node) {
+            return;
+        }
         // Only now: what is remembered as reported must not be durable before the report is.
         for (news, run) in &all {
             if let Some(mut row) = self.rows.get(&news.instance()).cloned() {
@@ -67,7 +70,8 @@ impl Servant {
 
     /// Reports go out when it is durable that they were made.
     pub(super) fn release(&mut self, net: &mut Net) {
-        self.rows.flush();
+        let rows = self.rows.sync(&mut self.disk);
+        self.goes_on_if(net, rows);
         self.send(net);
     }
 
