@@ -168,8 +168,8 @@ fn of_the_log(notice: &Notice) -> (&'static str, String) {
             format!(
                 "{}.\n\nThe first commit that cannot be trusted is {}. King {} noticed it and writes nothing more; what \
                  runs goes on running.\n\nCompare log and journal:\n  kingctl king verify --journal <its data folder>/king/journal\n\
-                 Then rebuild the log from the journal of the King that has seen most:\n  kingctl king repair --journal <its data \
-                 folder>/king/journal\n",
+                 Then rebuild the log from the journals of all Kings that you have:\n  kingctl king repair --journal <its data \
+                 folder>/king/journal --journal <that of another>\n",
                 notice.finding, notice.sequence, notice.king
             ),
         ),

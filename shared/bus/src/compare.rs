@@ -15,6 +15,11 @@ use events::{Commit, Digest, wire};
 use serde::Deserialize;
 use serde_json::json;
 use std::fmt;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// How long the walk waits for the next commit before it asks for that one alone.
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// What the stream of the log says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -279,12 +284,17 @@ pub async fn whole_log(
     let log = Log::open(bus).await?;
     let mut tail = log.tail(0);
     while good.sequence < survey.last {
-        let entry = match tail.next().await {
-            Ok(entry) => entry,
-            Err(TailError::Gap { after, .. }) => return bad(good, Finding::Hole { sequence: after + 1 }),
-            Err(TailError::Shorter { last, .. }) => {
+        let entry = match timeout(SILENCE, tail.next()).await {
+            Ok(Ok(entry)) => entry,
+            Ok(Err(TailError::Gap { after, .. })) => return bad(good, Finding::Hole { sequence: after + 1 }),
+            Ok(Err(TailError::Shorter { last, .. })) => {
                 return bad(good, Finding::Shorter { stream: last, journal: seen });
             }
+            // Nothing comes of what is missing at the end.
+            Err(_) => match log.read_what_is_there(good.sequence + 1).await? {
+                Some(_) => continue,
+                None => return bad(good, Finding::Hole { sequence: good.sequence + 1 }),
+            },
         };
         let known = journal.map(|journal| journal.at(entry.sequence)).transpose()?.flatten();
         let hash = Digest::of(&entry.payload);

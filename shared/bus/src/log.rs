@@ -245,6 +245,17 @@ impl Log {
         Ok(stored.map(|stored| stored.payload))
     }
 
+    /// The bytes of a commit as far as the server can give them: what it refuses to read is as if it were not there.
+    pub(crate) async fn read_what_is_there(&self, sequence: u64) -> Result<Option<Bytes>, LogError> {
+        match self.read(sequence).await {
+            Err(LogError::Api { source, tried: _ }) if source.is_refused_for_good() => {
+                tracing::warn!(sequence, reason = %source, "the server does not give this commit");
+                Ok(None)
+            }
+            answer => answer,
+        }
+    }
+
     /// Whether a commit stands behind commit `last`: if that was a writer's own, and nothing of it is in flight, another
     /// King has been elected. Asks once.
     ///

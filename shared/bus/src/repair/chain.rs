@@ -5,7 +5,7 @@ use super::RepairError;
 use crate::compare::{self, Finding, Report, Seen, Walk};
 use crate::connect::Bus;
 use crate::journal::{self, Entry, Journal, JournalError, Place};
-use crate::log::{Log, LogError};
+use crate::log::Log;
 use bytes::Bytes;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -241,17 +241,4 @@ pub(super) async fn rescue(bus: &Bus, base: &Journal, mut walk: Walk, to: u64) -
         base.sync()?;
     }
     Ok(())
-}
-
-impl Log {
-    /// The bytes of a commit as far as the server can give them: what it refuses to read is as if it were not there.
-    pub(super) async fn read_what_is_there(&self, sequence: u64) -> Result<Option<Bytes>, LogError> {
-        match self.read(sequence).await {
-            Err(LogError::Api { source, tried: _ }) if source.is_refused_for_good() => {
-                tracing::warn!(sequence, reason = %source, "the server does not give this commit");
-                Ok(None)
-            }
-            answer => answer,
-        }
-    }
 }
