@@ -5,6 +5,8 @@
 //! Does nothing where the C library is another than glibc.
 #![allow(unsafe_code, reason = "the C library has no safe form of these calls")]
 
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -20,6 +22,23 @@ const OWN_PAGES: libc::c_int = 256 * 1024;
 const BURST: usize = 128;
 /// After so long without any the burst is over.
 const SILENCE: Duration = Duration::from_secs(2);
+
+/// The variable in which the C library is told at the start of a program what nothing can tell it later.
+const TUNABLES: &str = "GLIBC_TUNABLES";
+/// By default each thread keeps what it has freed for itself, up to seven pieces of each of 64 sizes: with dozens of threads
+/// that rarely work it is megabytes, which fill for days.
+const NO_CACHES: &str = "glibc.malloc.tcache_count=0";
+
+/// Starts this program anew, once, so that no thread keeps memory of its own. Called before anything is open.
+pub fn without_caches() {
+    if cfg!(not(target_env = "gnu")) || std::env::var_os(TUNABLES).is_some() {
+        return;
+    }
+    // As long as it stands where it was started from: an update may be replacing it.
+    let Ok(program) = std::env::current_exe() else { return };
+    let error = Command::new(&program).args(std::env::args_os().skip(1)).env(TUNABLES, NO_CACHES).exec();
+    eprintln!("servant: {} cannot be started anew and takes more memory: {error}", program.display());
+}
 
 /// Keeps the memory in few heaps, and what is large out of them. Called before there is a second thread.
 pub fn keep_few() {

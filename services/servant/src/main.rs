@@ -27,6 +27,7 @@ fn main() -> ExitCode {
 }
 
 fn serve(args: &Args) -> Result<()> {
+    heap::without_caches();
     heap::keep_few();
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     runtime.enable_all().max_blocking_threads(BLOCKING_THREADS);
