@@ -2,7 +2,7 @@
 //! that are behind each other and behind the log. Nothing that was acknowledged may be lost, or the plan says what is.
 
 use events::subject::LOG_STREAM;
-use kingdom_tests::chaos::mend::{self, Alarmed};
+use kingdom_tests::chaos::mend;
 use kingdom_tests::chaos::site::{ALERTER, KINGS, Site};
 use kingdom_tests::cluster::SERVERS;
 use kingdom_tests::load::{self, Answered, Load};
@@ -15,8 +15,6 @@ use std::time::Duration;
 const NOTICED: Duration = Duration::from_secs(10);
 /// Commands in a second.
 const PER_SECOND: u32 = 50;
-/// So long the servers may take to agree who leads after all of them were down, and the Kings to find the disaster then.
-const AFTER_ALL: Duration = Duration::from_secs(40);
 
 const ALL: [usize; SERVERS] = [0, 1, 2];
 
@@ -61,6 +59,10 @@ async fn servers_end(site: &mut Site) {
 async fn servers_begin(site: &mut Site) {
     site.cluster.restart_all(&ALL).await;
     site.cluster.works().await;
+    wait::until("the servers have elected who leads the log", async || {
+        site.cluster.leader_of(&site.client, LOG_STREAM).await
+    })
+    .await;
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -82,8 +84,8 @@ async fn is_mailed(site: &Site, words: &str) {
 }
 
 /// Every King stops in time, nobody writes, a mail goes out, and `verify` names the first bad commit.
-async fn is_noticed(site: &mut Site, within: Duration, first_bad: u64) -> Vec<Alarmed> {
-    let alarmed = mend::all_are_alarmed(site, within).await;
+async fn is_noticed(site: &mut Site, first_bad: u64) {
+    mend::all_are_alarmed(site, NOTICED).await;
     let refused =
         site.client.request("king.cmd.config.set", None, b"{\"values\":{\"A\":\"b\"}}".to_vec()).await;
     refused.expect_err("nobody takes a command");
@@ -98,7 +100,6 @@ async fn is_noticed(site: &mut Site, within: Duration, first_bad: u64) -> Vec<Al
     }
     let kings = mend::kingctl(site, &["king", "ls"]).await.success();
     assert_eq!(kings.matches("stopped").count(), KINGS.len(), "each says what it has seen: {kings}");
-    alarmed
 }
 
 /// The log is the same on every server, holds all that was told, and goes on.
@@ -132,7 +133,7 @@ async fn three_servers_with_old_disks_are_noticed_and_the_log_is_rebuilt() {
     }
     servers_begin(&mut site).await;
     let kept = last(&site).await;
-    is_noticed(&mut site, AFTER_ALL, kept + 1).await;
+    is_noticed(&mut site, kept + 1).await;
     assert_eq!(last(&site).await, kept, "nobody appends");
     mend::is_repaired(&mut site).await;
     goes_on(&mut site, &told).await;
@@ -164,7 +165,7 @@ async fn a_commit_that_rots_on_all_three_servers_is_noticed_and_the_log_is_rebui
     servers_end(&mut site).await;
     ALL.iter().for_each(|server| flip_commit(site.cluster.store(*server), &payload));
     servers_begin(&mut site).await;
-    is_noticed(&mut site, AFTER_ALL, bad).await;
+    is_noticed(&mut site, bad).await;
     mend::is_repaired(&mut site).await;
     goes_on(&mut site, &told).await;
 }
@@ -182,7 +183,7 @@ async fn a_log_that_is_deleted_under_load_loses_nothing_that_was_told() {
     .await;
     site.client.jetstream.delete_stream(LOG_STREAM).await.expect("JetStream deletes whatever it is told to");
     load.hold();
-    is_noticed(&mut site, NOTICED, 1).await;
+    is_noticed(&mut site, 1).await;
     mend::is_repaired(&mut site).await;
     for king in KINGS {
         site.is_ready(king).await;

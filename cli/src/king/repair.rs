@@ -17,6 +17,7 @@ use clap::Args;
 use events::{Actor, Commit};
 use serde::Serialize;
 use service::clock;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -32,7 +33,8 @@ rebuilt from the longest chain that can be proved among them and the readable en
 what each King has seen; the journal of a King on another host is copied here, as a whole folder.
 
 When a King, a journal's witness or the stream has seen commits that nobody holds who was asked, the plan says which they are,
-and --yes is refused without --accept-loss. A repair that was broken off is repeated. After that, compare with kingctl king verify.";
+and --yes is refused without --accept-loss. The journal of a King that is not named then is one of another log: move it away
+and start that King again. A repair that was broken off is repeated. After that, compare with kingctl king verify.";
 
 /// How long Kings may take to say what they have seen.
 const ROLL_CALL: Duration = Duration::from_secs(2);
@@ -105,7 +107,10 @@ fn open(folders: &[PathBuf]) -> Result<Vec<Journal>, Failure> {
         });
         Ok(opened?)
     };
-    folders.iter().map(open).collect()
+    // A journal that is named twice is one: it can be opened once only.
+    let named: BTreeSet<PathBuf> =
+        folders.iter().map(|folder| folder.canonicalize().unwrap_or_else(|_| folder.clone())).collect();
+    named.iter().map(open).collect()
 }
 
 async fn claims(client: &Client) -> Result<Vec<Claim>, Failure> {

@@ -133,7 +133,7 @@ pub async fn serve(args: &Args, shutdown: &Shutdown) -> Result<(), KingError> {
     while !shutdown.is_requested() {
         let Err(error) = serve_well(args, &folder, &shutdown.part()).await else { return Ok(()) };
         let disaster = disaster::behind(args, &folder, error).await?;
-        let (disaster, epoch) = disaster::as_seen_at_the_end(&folder, disaster).await?;
+        let (disaster, epoch) = disaster::as_seen_at_the_end(&folder, disaster).await;
         tracing::error!(reason = %disaster, "the log is not what it was");
         let identity = Identity { king: KingId(clock::fresh_id()), name: args.name(), http: args.http };
         let alarm = Alarm { identity, disaster, epoch, journal: folder.join(JOURNAL) };

@@ -6,13 +6,17 @@ use crate::journal::KeeperError;
 use crate::watch::{self, Disaster, WatchError};
 use bus::compare::CompareError;
 use bus::connect;
-use bus::journal::{Journal, JournalError};
+use bus::journal::{Journal, JournalError, Place};
+use bus::store::StoreError;
 use events::{Commit, wire};
 use service::data::Folder;
 use std::time::Duration;
+use tokio::time::{Instant, sleep};
 
 /// How long the search for a disaster behind an error may take.
 const PATIENCE: Duration = Duration::from_secs(8);
+/// How often a journal that is still in use is tried again.
+const AGAIN: Duration = Duration::from_millis(50);
 
 /// Opens the journal of a King.
 pub(super) async fn open(folder: &Folder) -> Result<Journal, JournalError> {
@@ -41,19 +45,36 @@ pub(super) async fn behind(args: &Args, folder: &Folder, error: KingError) -> Re
     }
 }
 
-/// The disaster with what the journal has seen now that all that was confirmed is in it, and the epoch of its last commit.
-///
-/// # Errors
-/// When the journal cannot be read.
-pub(super) async fn as_seen_at_the_end(
-    folder: &Folder,
-    disaster: Disaster,
-) -> Result<(Disaster, u64), KingError> {
-    let journal = open(folder).await?;
-    let seen = watch::last_seen(&journal)?;
+/// The disaster with what the journal has seen now that all that was confirmed is in it, and the epoch of its last commit; 0
+/// where that cannot be read.
+pub(super) async fn as_seen_at_the_end(folder: &Folder, disaster: Disaster) -> (Disaster, u64) {
+    match last_of_the_journal(folder).await {
+        Ok((seen, epoch)) => (Disaster { seen, ..disaster }, epoch),
+        Err(error) => {
+            tracing::warn!(reason = service::chain(&error), "what the journal has seen last cannot be read");
+            (disaster, 0)
+        }
+    }
+}
+
+async fn last_of_the_journal(folder: &Folder) -> Result<(Place, u64), JournalError> {
+    let journal = open_when_let_go(folder).await?;
     let last = journal.commit(journal.last().sequence)?;
     let epoch = last.and_then(|bytes| wire::decode::<Commit>(&bytes).ok()).map_or(0, |commit| commit.epoch);
-    Ok((Disaster { seen, ..disaster }, epoch))
+    Ok((watch::last_seen(&journal)?, epoch))
+}
+
+/// Opens it once the last reader has let go: an answer of the past may still be on its way.
+async fn open_when_let_go(folder: &Folder) -> Result<Journal, JournalError> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match open(folder).await {
+            Err(JournalError::Store(StoreError::InUse { .. })) if Instant::now() < deadline => {
+                sleep(AGAIN).await;
+            }
+            opened => return opened,
+        }
+    }
 }
 
 /// Whether an error may come from a log that is not what it was.
