@@ -6,6 +6,7 @@
 mod cut_off;
 mod error;
 mod link;
+mod ring;
 mod setup;
 
 use crate::durable::CLUSTER_REPLICAS;

@@ -38,8 +38,7 @@ pub(super) async fn leave(connection: Weak<Inner>, servers: usize) {
     }
 }
 
-/// The library takes any of the servers, the same one perhaps: so some more tries. If all are out of touch, one is as good as
-/// the other, and it begins anew after a while.
+/// Each try leads to the next server. If all are out of touch, one is as good as the other, and it begins anew after a while.
 async fn try_others(bus: &Bus, servers: usize) {
     for _ in 0..servers {
         tracing::warn!(

@@ -1,10 +1,11 @@
 //! Making the connection, with a bounded patience.
 
 use super::link::{Link, note};
+use super::ring::Ring;
 use super::{Bus, ConnectError, Inner, REQUEST_TIMEOUT, cut_off};
 use crate::retry;
 use async_nats::jetstream::context::ContextBuilder;
-use async_nats::{ConnectErrorKind, ConnectOptions, ServerAddr};
+use async_nats::{ConnectErrorKind, ConnectOptions, ReconnectToServer, ServerAddr};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,14 +50,15 @@ impl fmt::Debug for Options {
 /// # Errors
 /// When the address is none, the server refuses the user, or nobody answers.
 pub async fn connect(options: &Options) -> Result<Bus, ConnectError> {
-    let servers = parse_servers(&options.url)?;
+    let ring = Arc::new(Ring::new(parse_servers(&options.url)?));
     let started = Instant::now();
     let mut backoff = retry::Backoff::default();
     loop {
-        match attempt(options, &servers).await {
+        match attempt(options, &ring).await {
             Ok(bus) => {
-                if servers.len() > 1 {
-                    tokio::spawn(cut_off::leave(Arc::downgrade(&bus.inner), servers.len()));
+                let servers = ring.servers().len();
+                if servers > 1 {
+                    tokio::spawn(cut_off::leave(Arc::downgrade(&bus.inner), servers));
                 }
                 return Ok(bus);
             }
@@ -105,8 +107,10 @@ fn judge(options: &Options, error: async_nats::ConnectError, tried: Duration) ->
     }
 }
 
-async fn attempt(options: &Options, servers: &[ServerAddr]) -> Result<Bus, async_nats::ConnectError> {
+/// Tries the next server.
+async fn attempt(options: &Options, ring: &Arc<Ring>) -> Result<Bus, async_nats::ConnectError> {
     let (sender, link) = watch::channel(Link { connected: true, cuts: 0 });
+    let next = ring.clone();
     let mut settings = ConnectOptions::new()
         .name(&options.name)
         .connection_timeout(REQUEST_TIMEOUT)
@@ -115,6 +119,10 @@ async fn attempt(options: &Options, servers: &[ServerAddr]) -> Result<Bus, async
         .max_reconnects(None)
         .ignore_discovered_servers()
         .reconnect_delay_callback(reconnect_delay)
+        .reconnect_to_server_callback(move |_, _| {
+            let server = next.next().map(|addr| ReconnectToServer { addr, delay: None });
+            std::future::ready(server)
+        })
         .event_callback(move |event| {
             note(&sender, event);
             std::future::ready(())
@@ -122,7 +130,7 @@ async fn attempt(options: &Options, servers: &[ServerAddr]) -> Result<Bus, async
     if let Some((user, password)) = &options.credentials {
         settings = settings.user_and_password(user.clone(), password.clone());
     }
-    let client = settings.connect(servers).await?;
+    let client = settings.connect(ring.servers()).await?;
     let context = ContextBuilder::new()
         .timeout(REQUEST_TIMEOUT)
         .ack_timeout(REQUEST_TIMEOUT)
