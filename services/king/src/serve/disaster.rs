@@ -15,13 +15,25 @@ use tokio::time::{Instant, sleep};
 
 /// How long the search for a disaster behind an error may take.
 const PATIENCE: Duration = Duration::from_secs(8);
-/// How often a journal that is still in use is tried again.
+/// How long a journal may still be in use.
+const LET_GO: Duration = Duration::from_secs(30);
+/// How often it is tried again meanwhile.
 const AGAIN: Duration = Duration::from_millis(50);
 
-/// Opens the journal of a King.
+/// Opens the journal of a King, once its last reader has let go: an answer of the past may still be on its way, or a repair
+/// that has just made the log whole compares both.
 pub(super) async fn open(folder: &Folder) -> Result<Journal, JournalError> {
-    let path = folder.join(JOURNAL);
-    tokio::task::spawn_blocking(move || Journal::open(path)).await.expect("opening a journal does not panic")
+    let deadline = Instant::now() + LET_GO;
+    loop {
+        let path = folder.join(JOURNAL);
+        let opened = tokio::task::spawn_blocking(move || Journal::open(path)).await;
+        match opened.expect("opening a journal does not panic") {
+            Err(JournalError::Store(StoreError::InUse { .. })) if Instant::now() < deadline => {
+                sleep(AGAIN).await;
+            }
+            opened => return opened,
+        }
+    }
 }
 
 /// The disaster behind an error.
@@ -58,23 +70,10 @@ pub(super) async fn as_seen_at_the_end(folder: &Folder, disaster: Disaster) -> (
 }
 
 async fn last_of_the_journal(folder: &Folder) -> Result<(Place, u64), JournalError> {
-    let journal = open_when_let_go(folder).await?;
+    let journal = open(folder).await?;
     let last = journal.commit(journal.last().sequence)?;
     let epoch = last.and_then(|bytes| wire::decode::<Commit>(&bytes).ok()).map_or(0, |commit| commit.epoch);
     Ok((watch::last_seen(&journal)?, epoch))
-}
-
-/// Opens it once the last reader has let go: an answer of the past may still be on its way.
-async fn open_when_let_go(folder: &Folder) -> Result<Journal, JournalError> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        match open(folder).await {
-            Err(JournalError::Store(StoreError::InUse { .. })) if Instant::now() < deadline => {
-                sleep(AGAIN).await;
-            }
-            opened => return opened,
-        }
-    }
 }
 
 /// Whether an error may come from a log that is not what it was.
