@@ -163,7 +163,12 @@ async fn with_one_journal_ahead() -> (Kingdom, Vec<Answered>, u64) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_journal_that_is_behind_another_repairs_nothing_in_silence() {
     let (mut kingdom, answered, behind) = with_one_journal_ahead().await;
-    let seen = kingdom.kings().await["king"]["sequence"].as_u64().expect("a number");
+    let seen = wait::until("the King that has stopped says what it has seen", async || {
+        let kings = kingdom.kings().await;
+        let seen = kings.get("king").filter(|king| king["role"] == "stopped");
+        seen.and_then(|king| king["sequence"].as_u64()).ok_or_else(|| format!("{kings:?}"))
+    })
+    .await;
     let refused = kingctl(&kingdom, &repair(&kingdom, &[1, 2], &["--yes"])).await;
     assert_eq!(refused.code, 1, "{refused:?}");
     let lost = format!("commits {} to {seen}, events ", behind + 1);
