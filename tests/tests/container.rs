@@ -362,6 +362,37 @@ async fn a_command_beside_a_container_runs_inside_it_and_ends_whole() {
     assert_eq!(count(&events, "instance.crashed"), 0, "{events:?}");
 }
 
+/// Is as well as it says in a file.
+const PATIENT: &[File] = &[(
+    "king.yaml",
+    "processes:\n  patient:\n    image: tiny:1\n    command: 'sleep 1; echo well > /state; exec sleep 100000'\n    stop_grace: 1s\n    health: { command: 'read s < /state; test $s = hangs && sleep 12345; test $s = well || { echo it is $s >&2; exit 3; }', interval: 200ms, timeout: 1s, failures: 2 }\n",
+)];
+
+#[tokio::test]
+async fn a_command_in_a_container_says_how_it_is() {
+    let engine = Engine::start().await;
+    let kingdom = kingdom(&engine).await;
+    kingdom.deploy("patient", PATIENT, 1).await;
+    let instance = kingdom.instances("patient").await.remove(0);
+    let id = instance["instance"].as_str().expect("an id");
+    for (ended, (state, reason)) in
+        [("hangs", "not ended within 1000 ms"), ("ill", "exit status: 3: it is ill")].into_iter().enumerate()
+    {
+        let script = format!("echo {state} > /state");
+        kingdom.kingctl(&["exec", id, "--", "sh", "-c", &script]).await.success();
+        wait::until("it is found unwell and runs again", async || {
+            let events = kingdom.client.events().await;
+            let said: Vec<_> = events.iter().map(|event| format!("{:?}", event.fact)).collect();
+            wait::holds(said.iter().any(|fact| fact.contains(reason)), || format!("{said:#?}"))?;
+            let kinds = instance_events(&kingdom).await;
+            wait::holds(count(&kinds, "instance.became-healthy") == ended + 2, || format!("{kinds:?}"))
+        })
+        .await;
+        let processes = engine.docker(&["top", &engine.running().await[0]]).await;
+        assert!(!processes.contains("12345"), "{processes}");
+    }
+}
+
 #[tokio::test]
 async fn an_engine_that_hangs_holds_up_nobody_else_and_is_understood_when_it_goes_on() {
     let engine = Engine::start().await;

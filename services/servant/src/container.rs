@@ -14,9 +14,11 @@ mod lines;
 mod output;
 mod watch;
 mod life;
+mod inquiry;
 pub mod supply;
 
 pub use engine::Engine;
+pub use inquiry::Inquiry;
 
 use crate::holder::words::{Exit, Told};
 use crate::keeper::InstanceFolder;
@@ -105,6 +107,11 @@ impl Containers {
             self.attach(folder, 0, shipping);
         }
         self.order(folder.instance, Order::Start(Box::new(start)))
+    }
+
+    /// A command that asks for the health of one run.
+    pub fn inquiry(&self, instance: InstanceId, run: u64, arguments: Vec<String>) -> Inquiry {
+        Inquiry { engine: self.engine.clone(), servant: self.servant, instance, run, arguments }
     }
 
     /// Signals a container.

@@ -226,7 +226,8 @@ fn outcome(end: ExecEnd) -> ExecOutcome {
     ExecOutcome { end, duration_ms: 0, output_bytes: 0, discarded_bytes: 0 }
 }
 
-async fn sweep(exec: ExecId) {
+/// Ends whatever a run left in a container, wherever it is.
+pub(crate) async fn sweep(exec: ExecId) {
     let mark = format!("{EXEC_VARIABLE}={exec}");
     let swept = tokio::task::spawn_blocking(move || keeper::sweep(&mark, Vec::new())).await;
     if let Err(error) = swept.map_err(io::Error::other).flatten() {

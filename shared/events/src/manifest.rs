@@ -332,12 +332,6 @@ impl Process {
         {
             return broken(format!("{at}.ports"), format!("gives {name} a port of 0, or does not list it"));
         }
-        if self.health.as_ref().is_some_and(|health| health.command.is_some()) {
-            return broken(
-                format!("{at}.health.command"),
-                "is run on the host; a container is asked by its port",
-            );
-        }
         if self.supervision.limits.nice.is_some() {
             return broken(format!("{at}.limits.nice"), "cannot be had for a container; use `cpu`");
         }

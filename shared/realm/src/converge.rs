@@ -3,6 +3,9 @@
 //! One function for deploys, scaling, lost servants and everything else: it compares what shall run with what is there
 //! and gives the next facts. Where nothing is missing it gives none, so it can be asked again at any time.
 //!
+//! Only one process type gets places at a time, for the next one is placed on what that leaves: after places it is to be
+//! asked again.
+//!
 //! The order of a deploy: instances of the new release are placed; when all of them are well, those of the old ones are
 //! retired; when these are gone too, the app is settled.
 
@@ -43,6 +46,9 @@ pub fn app(state: &State, name: &AppName, budget: usize, ids: &mut Ids<'_>) -> V
     let mut well = true;
     for group in &kept {
         well &= group.converge(budget, ids, &mut facts);
+        if facts.iter().any(is_place) {
+            return facts;
+        }
     }
     for group in &dropped {
         group.drop_process(well, budget, &mut facts);
@@ -51,6 +57,11 @@ pub fn app(state: &State, name: &AppName, budget: usize, ids: &mut Ids<'_>) -> V
         facts.push(Fact::App(AppEvent::Settled(AppSettled { app: name.clone(), release })));
     }
     facts
+}
+
+/// Whether a fact takes a place on a servant.
+pub fn is_place(fact: &Fact) -> bool {
+    matches!(fact, Fact::Instance(InstanceEvent::Placed(_)))
 }
 
 /// The live instances of an app by process type, with every process type that shall run.

@@ -246,15 +246,22 @@ impl<'a> Draft<'a> {
     /// outcome of a command.
     fn converge(&mut self, state: &mut State, apps: BTreeSet<AppName>) {
         for app in apps {
-            let budget = (EVENTS_PER_INPUT - 1).saturating_sub(self.events().len());
-            for fact in converge::app(state, &app, budget, &mut self.ids) {
-                let begin = self.record.end();
-                self.push(state.last, fact);
-                if self.bytes() + OUTCOME_BYTES > BYTES_PER_INPUT {
-                    self.record.truncate(begin);
-                    return;
+            loop {
+                let budget = (EVENTS_PER_INPUT - 1).saturating_sub(self.events().len());
+                let facts = converge::app(state, &app, budget, &mut self.ids);
+                let goes_on = facts.iter().any(converge::is_place);
+                for fact in facts {
+                    let begin = self.record.end();
+                    self.push(state.last, fact);
+                    if self.bytes() + OUTCOME_BYTES > BYTES_PER_INPUT {
+                        self.record.truncate(begin);
+                        return;
+                    }
+                    self.apply(state, begin.0);
                 }
-                self.apply(state, begin.0);
+                if !goes_on {
+                    break;
+                }
             }
         }
     }

@@ -110,7 +110,7 @@ fn publish(app: &str, version: u8) -> String {
     // The third version drops a process type and needs a tool that only some servants have.
     let processes = match version {
         3 => format!(r#"{{"web":{web}}}"#),
-        _ => format!(r#"{{"web":{web},"worker":{{"command":"work"}}}}"#),
+        _ => format!(r#"{{"web":{web},"worker":{{"command":"work","ports":["http","stats"]}}}}"#),
     };
     let needs = if version == 3 { r#""needs":{"node":">=18"},"# } else { "" };
     format!(

@@ -252,7 +252,7 @@ fn order(kind: &str, data: &str) -> Order {
 fn publish(app: &str, version: u64) -> String {
     let archive = events::Digest::of(&version.to_be_bytes());
     format!(
-        r#"{{"app":"{app}","version":"{version}.0.0","archive":"{archive}","manifest":{{"processes":{{"web":{{"command":"run","ports":["http"]}}}}}}}}"#
+        r#"{{"app":"{app}","version":"{version}.0.0","archive":"{archive}","manifest":{{"processes":{{"side":{{"command":"run","ports":["http"]}},"web":{{"command":"run","ports":["http"]}}}}}}}}"#
     )
 }
 

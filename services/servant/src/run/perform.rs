@@ -3,6 +3,7 @@
 use super::shell::Shell;
 use crate::app_events::place::{Paths, Teller};
 use crate::app_events::variables;
+use crate::container::Inquiry;
 use crate::container::shape::Start;
 use crate::holder::words::{SignalOrder, Slot, StartOrder, Told};
 use crate::keeper::InstanceFolder;
@@ -187,14 +188,15 @@ impl Shell {
     }
 
     fn check(&self, asked: Asked, target: HealthTarget) {
-        let Asked { instance, slot, run } = asked;
         let answer = self.inputs.clone();
-        let asked = target.check.command.as_ref().map(|command| self.question(instance, slot, command));
+        let asking = self.asking(&asked, target);
+        let Asked { instance, slot, run } = asked;
         tokio::spawn(async move {
-            let outcome = match asked {
-                Some(Ok(question)) => question.ask(Duration::from_millis(target.check.timeout_ms)).await,
-                Some(Err(reason)) => Err(reason),
-                None => probe::check(&target).await,
+            let outcome = match asking {
+                Ok(Asking::Port(target)) => probe::check(&target).await,
+                Ok(Asking::Beside(question, limit)) => question.ask(limit).await,
+                Ok(Asking::Inside(inquiry, limit)) => inquiry.ask(limit).await,
+                Err(reason) => Err(reason),
             };
             let input = match outcome {
                 Ok(()) => Input::Passed { instance, slot, run },
@@ -203,6 +205,17 @@ impl Shell {
             // The shell is gone when the servant ends.
             let _ = answer.send(input).await;
         });
+    }
+
+    fn asking(&self, asked: &Asked, target: HealthTarget) -> Result<Asking, String> {
+        let Some(command) = &target.check.command else { return Ok(Asking::Port(target)) };
+        let limit = Duration::from_millis(target.check.timeout_ms);
+        Ok(match target.runtime {
+            Runtime::Process => Asking::Beside(self.question(asked.instance, asked.slot, command)?, limit),
+            Runtime::Container => {
+                Asking::Inside(self.containers.inquiry(asked.instance, asked.run, command.argv()), limit)
+            }
+        })
     }
 
     /// A command that asks for health, run as the instance is.
@@ -240,6 +253,13 @@ struct Telling {
     news: InstanceNews,
     /// The run whose end it tells.
     exited_run: Option<u64>,
+}
+
+/// How health is asked for; commands within a time.
+enum Asking {
+    Port(HealthTarget),
+    Beside(Question, Duration),
+    Inside(Inquiry, Duration),
 }
 
 /// Whose health is asked for.

@@ -26,15 +26,15 @@
   12 instance.placed {"instance":"i1","app":"shop","process":"job","release":1,"servant":"@a","ports":{}}
   13 instance.placed {"instance":"i2","app":"shop","process":"job","release":1,"servant":"@b","ports":{}}
   14 instance.placed {"instance":"i3","app":"shop","process":"job","release":1,"servant":"@a","ports":{}}
-  15 instance.placed {"instance":"i4","app":"shop","process":"web","release":1,"servant":"@a","ports":{}}
+  15 instance.placed {"instance":"i4","app":"shop","process":"web","release":1,"servant":"@b","ports":{}}
   16 command.accepted {"id":"c4","command":"app.deploy","release":1}
 
 # The servant with the first instance builds; the other waits.
 > assignment a
-  run i4 shop/web release 1 ports  image {"held":"0000000000000000000000000000000000000000000000000000000000000002"}
   run i1 shop/job release 1 ports  image "awaited"
   run i3 shop/job release 1 ports  image "awaited"
 > assignment b
+  run i4 shop/web release 1 ports  image {"held":"0000000000000000000000000000000000000000000000000000000000000002"}
   run i2 shop/job release 1 ports  image {"build":"Dockerfile"}
 > assignment c
 
@@ -51,10 +51,10 @@
   20 instance.failed {"instance":"i2","stage":"build","reason":"no such file"}
   verdict: "committed"
 > assignment a
-  run i4 shop/web release 1 ports  image {"held":"0000000000000000000000000000000000000000000000000000000000000002"}
   run i1 shop/job release 1 ports  image {"build":"Dockerfile"}
   run i3 shop/job release 1 ports  image {"build":"Dockerfile"}
 > assignment b
+  run i4 shop/web release 1 ports  image {"held":"0000000000000000000000000000000000000000000000000000000000000002"}
   run i2 shop/job release 1 ports  image "awaited"
 
 # Built once, it is held for all, and what is built beside it is of no use.
@@ -66,8 +66,8 @@
 > report b instance.image-built {"instance":"i2","dockerfile":"other","image":"0000000000000000000000000000000000000000000000000000000000000005","bytes":9}
   verdict: "redundant"
 > assignment a
-  run i4 shop/web release 1 ports  image {"held":"0000000000000000000000000000000000000000000000000000000000000002"}
   run i1 shop/job release 1 ports  image {"held":"0000000000000000000000000000000000000000000000000000000000000004"}
   run i3 shop/job release 1 ports  image {"held":"0000000000000000000000000000000000000000000000000000000000000004"}
 > assignment b
+  run i4 shop/web release 1 ports  image {"held":"0000000000000000000000000000000000000000000000000000000000000002"}
   run i2 shop/job release 1 ports  image {"held":"0000000000000000000000000000000000000000000000000000000000000004"}
