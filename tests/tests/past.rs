@@ -93,7 +93,9 @@ async fn events_are_found(kingdom: &Kingdom, source: &[&str]) {
     assert_eq!(ls(&["--app", "idle", "--servant", "s1", "--noun", "instance"]).await, of_noun);
     assert!(ls(&["--app", "other"]).await.is_empty());
     assert_eq!(ids(&ls(&["--since", "3", "--until", "7", "-n", "2"]).await), [6, 7]);
-    assert_eq!(ls(&["--since", "1h ago", "-n", "1000"]).await, all);
+    // The mail that the crash is over may have come meanwhile.
+    let lately = ls(&["--since", "1h ago", "-n", "1000"]).await;
+    assert!(lately.starts_with(&all), "{lately:?} begins otherwise than {all:?}");
     assert!(ls(&["--until", "2001-01-01"]).await.is_empty());
 }
 
