@@ -29,7 +29,7 @@ use rustix::process::{Pid, Signal, getpid, set_child_subreaper, setsid};
 use sockets::Sockets;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixListener;
@@ -44,8 +44,7 @@ pub const WORD: &str = "holder";
 pub const SOCKET: &str = "holder.sock";
 /// Held by a living holder: there is never a second one.
 pub const LOCK: &str = "holder.lock";
-/// How often orphans of a running instance are reaped, and the folder is looked for; the seldomer the longer nothing
-/// happens.
+/// How often the folder is looked for; the seldomer the longer nothing happens.
 const LOOK_MS: i64 = 5000;
 const LONGEST_LOOK_MS: i64 = 20_000;
 /// How often the end of a run that could not be recorded is tried to be recorded again.
@@ -89,6 +88,8 @@ struct Holder {
     listener: UnixListener,
     servant: Option<Connection>,
     nothing: File,
+    /// Can be read when a child has ended, be it an orphan.
+    ends: File,
     sockets: Sockets,
     children: BTreeMap<Slot, Child>,
     /// Ends that the disk has not taken yet: they are told only when it has.
@@ -115,6 +116,7 @@ impl Holder {
             listener,
             servant: None,
             nothing: File::open("/dev/null")?,
+            ends: raw::ends_of_children()?,
             sockets: Sockets::default(),
             children: BTreeMap::new(),
             unrecorded: BTreeMap::new(),
@@ -146,13 +148,25 @@ impl Holder {
     /// Until there is something to do, or to look at.
     fn wait(&mut self) -> io::Result<()> {
         let is_silent = self.poll()? == 0;
+        self.forget_ends()?;
         self.look_ms = if is_silent { (self.look_ms * 2).min(LONGEST_LOOK_MS) } else { LOOK_MS };
         Ok(())
     }
 
+    /// That a child has ended is told once; whoever has ended by now is reaped in this turn.
+    fn forget_ends(&mut self) -> io::Result<()> {
+        let mut told = [0; 1024];
+        match self.ends.read(&mut told) {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// How many of those that are waited for have something.
     fn poll(&self) -> io::Result<usize> {
-        let mut fds = vec![PollFd::new(&self.listener, PollFlags::IN)];
+        let mut fds =
+            vec![PollFd::new(&self.listener, PollFlags::IN), PollFd::new(&self.ends, PollFlags::IN)];
         if let Some(servant) = &self.servant {
             fds.push(PollFd::from_borrowed_fd(servant.as_fd(), servant.wants()));
         }

@@ -66,6 +66,22 @@ async fn processes_and_time_are_limited() {
     until("all of it is gone", || processes_of(one).is_empty()).await;
 }
 
+/// An app that says nothing, and whose children leave theirs to nobody: those are reaped at once, or they would use up what
+/// it may have.
+#[tokio::test(flavor = "multi_thread")]
+async fn orphans_that_have_ended_take_no_room() {
+    let mut kingdom = Kingdom::with_servant(&[]).await;
+    if !limits(&kingdom, LIMITS_PIDS).await {
+        return;
+    }
+    let orphans = "for i in $(seq 60); do (sleep 0.01 &); sleep 0.03; done; echo done; exec sleep 1000";
+    let mut process = script(orphans);
+    process.restart = Restart::Never;
+    process.supervision.limits.pids = Some(16);
+    let one = run(&mut kingdom, process).await;
+    assert_eq!(kingdom.lines(one, "stdout", 1).await[&1], "done");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_has_its_files_its_niceness_and_its_user() {
     let mut kingdom = Kingdom::with_servant(&[]).await;

@@ -74,6 +74,26 @@ pub fn keep_children(children: Children) {
     unsafe { libc::signal(libc::SIGCHLD, action) };
 }
 
+/// From now on this can be read whenever a child has ended; one that is started gets the signal as ever.
+///
+/// # Errors
+/// When the kernel refuses it.
+pub fn ends_of_children() -> io::Result<File> {
+    // SAFETY: the set is filled before it is used, and the descriptor is nobody else's.
+    unsafe {
+        let mut ends: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut ends);
+        libc::sigaddset(&raw mut ends, libc::SIGCHLD);
+        if libc::sigprocmask(libc::SIG_BLOCK, &raw const ends, std::ptr::null_mut()) < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        match libc::signalfd(-1, &raw const ends, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) {
+            -1 => Err(io::Error::last_os_error()),
+            descriptor => Ok(File::from_raw_fd(descriptor)),
+        }
+    }
+}
+
 /// Names this process, for those who list processes and for those who end them by name.
 pub fn rename(name: &CStr) {
     // SAFETY: the kernel copies at most 16 bytes of a text that ends with a zero byte.

@@ -317,6 +317,11 @@ impl Instance {
                 actions.push(Action::Dismiss(self.spec.instance));
             }
             Then::Again => self.phase = Phase::Waiting,
+            Then::Crash { .. } if self.spec.how.restart == Restart::Never => {
+                self.phase = Phase::Resting(Rest::GivenUp);
+                let reason = "it was unhealthy, and its restart is `never`".to_owned();
+                self.report(Failed { instance: self.spec.instance, stage: Stage::Start, reason }, actions);
+            }
             Then::Crash { healthy_ms } => {
                 let consequence = self.crashes.add(now, healthy_ms, self.chance);
                 self.report_loop(consequence, actions);

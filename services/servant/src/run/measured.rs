@@ -1,11 +1,12 @@
 //! Which instances are measured, and listened to: what the reconciler hears, the roster of telemetry and the hub of app
-//! events hear too. Of an instance with workers the one in slot 0 is measured.
+//! events hear too.
 
 use super::shell::Shell;
 use crate::holder::runs;
 use crate::keeper::InstanceFolder;
 use crate::reconcile::{Adopted, Input};
-use events::InstanceId;
+use events::{InstanceId, Slot};
+use std::collections::BTreeMap;
 
 impl Shell {
     /// Takes note of an input before the reconciler does.
@@ -17,20 +18,20 @@ impl Shell {
                     Adopted::Running { pid, .. } => Some(*pid),
                     Adopted::Idle | Adopted::Exited { .. } => None,
                 };
-                let first = adopted.get(&0).and_then(pid);
-                roster.found(spec.instance, first, self.restarts(spec.instance));
-                if adopted.values().any(|adopted| pid(adopted).is_some()) {
+                let running = adopted.iter().filter_map(|(slot, adopted)| Some((*slot, pid(adopted)?)));
+                let mains: BTreeMap<Slot, u32> = running.collect();
+                if !mains.is_empty() {
                     self.events_of(spec);
                 }
+                roster.found(spec.instance, mains, self.restarts(spec.instance));
             }
-            Input::Started { instance, slot: 0, pid } => roster.started(*instance, *pid),
-            Input::Exited { instance, exit } => roster.ended(*instance, exit.pid),
+            Input::Started { instance, slot, pid } => roster.started(*instance, *slot, *pid),
+            Input::Exited { instance, exit } => roster.ended(*instance, exit.slot, exit.pid),
             Input::Gone(instance) => {
                 roster.forget(*instance);
                 self.hub.close(*instance);
             }
             Input::Assigned { .. }
-            | Input::Started { .. }
             | Input::Load { .. }
             | Input::ReleaseReady(_)
             | Input::ImageBuilt { .. }

@@ -20,7 +20,8 @@ const RESTED_EVERY: usize = 15;
 /// The meters of all instances.
 #[derive(Default)]
 pub struct InstanceMeters {
-    meters: BTreeMap<InstanceId, Meter>,
+    /// By the main process too: an instance with workers has several.
+    meters: BTreeMap<(InstanceId, u32), Meter>,
     turn: usize,
 }
 
@@ -54,16 +55,19 @@ impl InstanceMeters {
         most_files: usize,
         buffer: &mut Buffer,
     ) -> Vec<InstanceFigures> {
-        self.meters
-            .retain(|id, meter| roster.get(id).is_some_and(|watched| watched.pid == Some(meter.tree.main())));
+        self.meters.retain(|(id, pid), _| {
+            roster.get(id).is_some_and(|watched| watched.mains.values().any(|main| main == pid))
+        });
         let mut allowance = self.allowance(most_files);
         self.turn = self.turn.wrapping_add(1);
         let mut all = Vec::with_capacity(roster.len());
         for (place, (&instance, watched)) in roster.iter().enumerate() {
             let mut figures = blank(instance, watched.restarts);
-            if let Some(pid) = watched.pid {
-                let meter =
-                    self.meters.entry(instance).or_insert_with(|| Meter::new(pid, instance, &mut allowance));
+            for &pid in watched.mains.values() {
+                let meter = self
+                    .meters
+                    .entry((instance, pid))
+                    .or_insert_with(|| Meter::new(pid, instance, &mut allowance));
                 if (place + self.turn).is_multiple_of(RESTED_EVERY) {
                     meter.known = None;
                 }
@@ -88,7 +92,8 @@ impl InstanceMeters {
 
     /// Which process belongs to which instance.
     pub fn owners(&self) -> HashMap<u32, InstanceId> {
-        self.meters.iter().flat_map(|(&id, meter)| meter.tree.pids().map(move |pid| (pid, id))).collect()
+        let owned = self.meters.iter().map(|((id, _), meter)| (*id, meter.tree.pids()));
+        owned.flat_map(|(id, pids)| pids.map(move |pid| (pid, id))).collect()
     }
 
     fn allowance(&self, most_files: usize) -> Allowance {
@@ -131,16 +136,18 @@ impl Meter {
         }
     }
 
+    /// Adds what it uses to the figures of its instance.
     fn tell(&mut self, used: &Used, span: &Span, figures: &mut InstanceFigures) {
         let most = span.elapsed_us.saturating_mul(u64::from(span.cpus));
         let owed = self.owed_us + used.us;
         let told = owed.min(most);
         self.owed_us = owed - told;
-        figures.cpu = narrow((told * 1000).checked_div(span.elapsed_us).unwrap_or_default());
-        figures.memory_kib = narrow(used.tree.memory_kib);
-        figures.processes = used.tree.processes;
-        figures.threads = used.tree.threads;
-        figures.descriptors = self.descriptors;
+        let cpu = narrow((told * 1000).checked_div(span.elapsed_us).unwrap_or_default());
+        figures.cpu = figures.cpu.saturating_add(cpu);
+        figures.memory_kib = figures.memory_kib.saturating_add(narrow(used.tree.memory_kib));
+        figures.processes = figures.processes.saturating_add(used.tree.processes);
+        figures.threads = figures.threads.saturating_add(used.tree.threads);
+        figures.descriptors = figures.descriptors.saturating_add(self.descriptors);
     }
 }
 
@@ -223,10 +230,28 @@ mod tests {
     }
 
     #[test]
+    fn workers_are_counted_together() {
+        let one = InstanceId(Uuid::from_u128(1));
+        let mut others: Vec<_> = (0..2)
+            .map(|_| std::process::Command::new("sleep").arg("1000").spawn().expect("it can be run"))
+            .collect();
+        let mains = (0..).zip(others.iter().map(std::process::Child::id)).collect();
+        let (mut meters, mut buffer) = (InstanceMeters::default(), Buffer::default());
+        let span = Span { since_ticks: 0, elapsed_us: 1_000_000, cpus: 1 };
+        let all = meters.sample(&BTreeMap::from([(one, Watched::new(mains, 0))]), span, 100, &mut buffer);
+        for other in &mut others {
+            assert_eq!(meters.owners().get(&other.id()), Some(&one));
+            other.kill().expect("it runs");
+            other.wait().expect("it was killed");
+        }
+        assert_eq!((all.len(), all[0].processes), (1, 2), "{all:?}");
+    }
+
+    #[test]
     fn an_instance_that_ended_uses_nothing_and_one_that_is_forgotten_is_not_told() {
         let (one, two) = (InstanceId(Uuid::from_u128(1)), InstanceId(Uuid::from_u128(2)));
-        let own = Watched { pid: Some(std::process::id()), restarts: 3 };
-        let ended = Watched { pid: None, restarts: 1 };
+        let own = Watched::new(BTreeMap::from([(0, std::process::id())]), 3);
+        let ended = Watched::new(BTreeMap::new(), 1);
         let (mut meters, mut buffer) = (InstanceMeters::default(), Buffer::default());
         let span = Span { since_ticks: 0, elapsed_us: 1_000_000, cpus: 1 };
         let all = meters.sample(&BTreeMap::from([(one, own), (two, ended)]), span, 100, &mut buffer);

@@ -1,7 +1,7 @@
-//! Which instances are measured, and by which process each is known. Written by the shell, read once a second.
+//! Which instances are measured, and by which processes each is known. Written by the shell, read once a second.
 
-use events::InstanceId;
-use std::collections::BTreeMap;
+use events::{InstanceId, Slot};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The instances to be measured. Clones share it.
@@ -11,33 +11,46 @@ pub struct Roster {
 }
 
 /// What is known of an instance.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Watched {
-    /// Its main process, while it runs.
-    pub pid: Option<u32>,
-    /// How often it was started again.
+    /// Its main processes while they run: one, or one for each worker.
+    pub mains: BTreeMap<Slot, u32>,
+    /// The slots that had a process before: the next one there is a restart.
+    had: BTreeSet<Slot>,
+    /// How often one was started again.
     pub restarts: u32,
 }
 
+impl Watched {
+    /// Found so.
+    pub fn new(mains: BTreeMap<Slot, u32>, restarts: u32) -> Self {
+        // Whatever it was: it is not the first time that it is started.
+        let had = mains.keys().copied().chain([0]).collect();
+        Self { mains, had, restarts }
+    }
+}
+
 impl Roster {
-    /// An instance that was found, and how many processes it had before.
-    pub fn found(&self, instance: InstanceId, pid: Option<u32>, restarts: u32) {
-        self.lock().insert(instance, Watched { pid, restarts });
+    /// An instance that was found with these processes, and how many it had before.
+    pub fn found(&self, instance: InstanceId, mains: BTreeMap<Slot, u32>, restarts: u32) {
+        self.lock().insert(instance, Watched::new(mains, restarts));
     }
 
-    /// Its process was started.
-    pub fn started(&self, instance: InstanceId, pid: u32) {
-        let mut watched = self.lock();
-        let restarts = watched
-            .get(&instance)
-            .map_or(0, |before| if before.pid == Some(pid) { before.restarts } else { before.restarts + 1 });
-        watched.insert(instance, Watched { pid: Some(pid), restarts });
+    /// A process of it was started.
+    pub fn started(&self, instance: InstanceId, slot: Slot, pid: u32) {
+        let mut all = self.lock();
+        let watched = all.entry(instance).or_default();
+        let is_new = watched.mains.insert(slot, pid) != Some(pid);
+        let is_first = watched.had.insert(slot);
+        watched.restarts += u32::from(is_new && !is_first);
     }
 
     /// A process of it has ended; its successor may run already.
-    pub fn ended(&self, instance: InstanceId, pid: u32) {
-        if let Some(watched) = self.lock().get_mut(&instance).filter(|watched| watched.pid == Some(pid)) {
-            watched.pid = None;
+    pub fn ended(&self, instance: InstanceId, slot: Slot, pid: u32) {
+        if let Some(watched) = self.lock().get_mut(&instance)
+            && watched.mains.get(&slot) == Some(&pid)
+        {
+            watched.mains.remove(&slot);
         }
     }
 
@@ -64,18 +77,26 @@ mod tests {
     #[test]
     fn a_start_after_another_is_a_restart_and_the_same_one_told_again_is_not() {
         let (roster, one) = (Roster::default(), InstanceId(Uuid::from_u128(1)));
-        roster.started(one, 10);
-        roster.started(one, 10);
-        assert_eq!(roster.all()[&one], Watched { pid: Some(10), restarts: 0 });
-        roster.ended(one, 9);
-        assert_eq!(roster.all()[&one].pid, Some(10));
-        roster.ended(one, 10);
-        assert_eq!(roster.all()[&one].pid, None);
-        roster.started(one, 11);
-        assert_eq!(roster.all()[&one], Watched { pid: Some(11), restarts: 1 });
-        roster.found(one, Some(12), 7);
-        roster.started(one, 13);
-        assert_eq!(roster.all()[&one].restarts, 8);
+        let seen = |roster: &Roster| {
+            let watched = &roster.all()[&one];
+            (watched.mains.values().copied().collect::<Vec<_>>(), watched.restarts)
+        };
+        roster.started(one, 0, 10);
+        roster.started(one, 0, 10);
+        assert_eq!(seen(&roster), (vec![10], 0));
+        roster.ended(one, 0, 9);
+        assert_eq!(seen(&roster), (vec![10], 0));
+        roster.ended(one, 0, 10);
+        assert_eq!(seen(&roster), (vec![], 0));
+        roster.started(one, 0, 11);
+        assert_eq!(seen(&roster), (vec![11], 1));
+        roster.started(one, 3, 20);
+        assert_eq!(seen(&roster), (vec![11, 20], 1), "another worker is none");
+        roster.started(one, 3, 21);
+        assert_eq!(seen(&roster), (vec![11, 21], 2));
+        roster.found(one, BTreeMap::from([(0, 12)]), 7);
+        roster.started(one, 0, 13);
+        assert_eq!(seen(&roster), (vec![13], 8));
         roster.forget(one);
         assert!(roster.all().is_empty());
     }

@@ -183,7 +183,7 @@ pub(super) mod tests {
     fn a_process_that_burns_one_core_shows_what_it_got() {
         let (roster, one) = (Roster::default(), InstanceId(Uuid::from_u128(1)));
         let child = Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
-        roster.started(one, child.id());
+        roster.started(one, 0, child.id());
         let mut sampler = sampler(&roster);
         sampler.sample(Instant::now(), Timestamp(1));
         let (before, began) = (ticks(child.id()), Instant::now());
