@@ -52,11 +52,16 @@ pub struct Globals {
     #[arg(long, global = true, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
     pub timeout: Duration,
     /// Who sends commands.
-    #[arg(long, global = true, hide = true, env = "USER", default_value = "unknown")]
+    #[arg(long, global = true, hide = true, env = "USER", default_value_t = nobody_said())]
     pub user: String,
     /// Set to anything: no colour (https://no-color.org).
     #[arg(long = "no-color", global = true, hide = true, env = "NO_COLOR", num_args = 0..=1, default_missing_value = "1")]
     pub no_color: Option<String>,
+}
+
+/// Who runs this, where no name is told.
+fn nobody_said() -> String {
+    format!("uid-{}", rustix::process::getuid().as_raw())
 }
 
 /// What can be done, noun first.
