@@ -103,6 +103,14 @@ struct Holder {
     buffer: Vec<u8>,
 }
 
+/// What waiting came to.
+struct Polled {
+    /// Nobody has anything.
+    is_silent: bool,
+    /// A child has ended, be it an orphan.
+    has_ended: bool,
+}
+
 impl Holder {
     fn open(first: Connection, boot: String) -> io::Result<Self> {
         match std::fs::remove_file(SOCKET) {
@@ -147,8 +155,10 @@ impl Holder {
 
     /// Until there is something to do, or to look at.
     fn wait(&mut self) -> io::Result<()> {
-        let is_silent = self.poll()? == 0;
-        self.forget_ends()?;
+        let Polled { is_silent, has_ended } = self.poll()?;
+        if has_ended {
+            self.forget_ends()?;
+        }
         self.look_ms = if is_silent { (self.look_ms * 2).min(LONGEST_LOOK_MS) } else { LOOK_MS };
         Ok(())
     }
@@ -163,10 +173,10 @@ impl Holder {
         }
     }
 
-    /// How many of those that are waited for have something.
-    fn poll(&self) -> io::Result<usize> {
+    /// Waits for all that can have something.
+    fn poll(&self) -> io::Result<Polled> {
         let mut fds =
-            vec![PollFd::new(&self.listener, PollFlags::IN), PollFd::new(&self.ends, PollFlags::IN)];
+            vec![PollFd::new(&self.ends, PollFlags::IN), PollFd::new(&self.listener, PollFlags::IN)];
         if let Some(servant) = &self.servant {
             fds.push(PollFd::from_borrowed_fd(servant.as_fd(), servant.wants()));
         }
@@ -175,8 +185,8 @@ impl Holder {
         let ms = self.timeout_ms();
         let timeout = Timespec { tv_sec: ms / 1000, tv_nsec: (ms % 1000) * 1_000_000 };
         match poll(&mut fds, Some(&timeout)) {
-            Ok(count) => Ok(count),
-            Err(rustix::io::Errno::INTR) => Ok(0),
+            Ok(count) => Ok(Polled { is_silent: count == 0, has_ended: !fds[0].revents().is_empty() }),
+            Err(rustix::io::Errno::INTR) => Ok(Polled { is_silent: true, has_ended: false }),
             Err(error) => Err(error.into()),
         }
     }
