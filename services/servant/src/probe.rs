@@ -2,7 +2,7 @@
 
 mod command;
 
-pub use command::Question;
+pub use command::{Question, Words};
 
 use crate::spec::{HealthTarget, Runtime};
 use rustix::io::Errno;

@@ -2,22 +2,19 @@
 //!
 //! While the engine is away nobody can be asked. That says nothing about the container, which goes on, so it is waited for.
 
-use super::engine::inside::{Attached, Inside, InsideState};
-use super::engine::{Asked, Engine, EngineError, Named, Status};
+use super::engine::inside::{Attached, Inside};
+use super::engine::{Engine, EngineError, Named, Status};
 use super::shape::{self, Labels};
 use crate::exec::{EXEC_VARIABLE, sweep};
+use crate::probe::Words;
 use events::subject::Output;
 use events::{ExecId, InstanceId, ServantId};
 use futures_util::StreamExt;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
-/// How much of what it says is told.
-const WORDS_BYTES: usize = 512;
 /// How long an engine that does not answer is left alone.
 const AWAY: Duration = Duration::from_secs(1);
-/// The engine may close the streams of a command before it knows how it ended.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// A command to ask.
 pub struct Inquiry {
@@ -70,8 +67,8 @@ impl Inquiry {
             is_terminal: false,
         };
         let attached = self.engine.begin_inside(&container, &inside).await?;
-        if let Ok(ended) = timeout(limit, self.end(attached)).await {
-            return judge(ended?);
+        if let Ok(answer) = timeout(limit, self.answer(attached)).await {
+            return answer;
         }
         sweep(mark).await;
         // An engine that hangs does not say that it has ended.
@@ -89,32 +86,21 @@ impl Inquiry {
         }
     }
 
-    /// How it ended, and what it said.
-    async fn end(&self, attached: Attached) -> Asked<(i64, String)> {
+    /// By how it ended, and what it said.
+    async fn answer(&self, attached: Attached) -> Result<(), Failure> {
         let Attached { id, mut output, input } = attached;
         // It has nothing to read.
         drop(input);
-        let mut said = Vec::new();
+        let mut said = Words::default();
         while let Some(piece) = output.next().await {
-            let (output, bytes) = piece?;
-            if output == Output::Stderr {
-                let room = WORDS_BYTES - said.len();
-                said.extend_from_slice(&bytes[..bytes.len().min(room)]);
+            if let (Output::Stderr, bytes) = piece? {
+                said.hear(&bytes);
             }
         }
-        loop {
-            if let InsideState { is_running: false, code: Some(code), .. } = self.engine.inside(&id).await? {
-                return Ok((code, String::from_utf8_lossy(&said).trim().to_owned()));
-            }
-            sleep(LOOK_AGAIN).await;
+        match self.engine.end_inside(&id).await? {
+            Some(0) => Ok(()),
+            Some(code) => Err(Failure::Answer(said.after(format!("exit status: {code}")))),
+            None => Err(Failure::Answer("the engine does not say how it ended".to_owned())),
         }
-    }
-}
-
-fn judge((code, said): (i64, String)) -> Result<(), Failure> {
-    match (code, said.as_str()) {
-        (0, _) => Ok(()),
-        (code, "") => Err(Failure::Answer(format!("exit status: {code}"))),
-        (code, said) => Err(Failure::Answer(format!("exit status: {code}: {said}"))),
     }
 }

@@ -6,7 +6,7 @@
 
 use crate::container::Engine;
 use crate::container::engine::EngineError;
-use crate::container::engine::inside::{Attached, Inside, InsideState};
+use crate::container::engine::inside::{Attached, Inside};
 use crate::container::shape::Labels;
 use events::subject::Output;
 use events::{InstanceId, ServantId};
@@ -27,7 +27,7 @@ pub const WORD: &str = "inside";
 
 /// What a command that could not be started ends with, as in a shell.
 const NOT_STARTED: u8 = 127;
-/// The engine may close the streams of a command before it knows how it ended.
+/// How often a terminal is told its first size, and with how much time in between.
 const LOOKS: u32 = 100;
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
@@ -174,11 +174,6 @@ async fn terminate(engine: &Engine, id: &str) -> Result<(), InsideError> {
 }
 
 async fn ended(engine: &Engine, id: &str) -> Result<u8, InsideError> {
-    for _ in 0..LOOKS {
-        if let InsideState { is_running: false, code: Some(code), .. } = engine.inside(id).await? {
-            return Ok(u8::try_from(code).unwrap_or(u8::MAX));
-        }
-        tokio::time::sleep(LOOK_AGAIN).await;
-    }
-    Err(InsideError::NoEnd)
+    let code = engine.end_inside(id).await?.ok_or(InsideError::NoEnd)?;
+    Ok(u8::try_from(code).unwrap_or(u8::MAX))
 }

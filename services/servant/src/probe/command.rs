@@ -4,6 +4,7 @@ use crate::exec::session::{self, Controls};
 use crate::holder::words::Confinement;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -50,18 +51,18 @@ impl Question {
         let mut child = command.spawn().map_err(|error| format!("could not be run: {error}"))?;
         let _group = Group(child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)));
         let mut errors = child.stderr.take().ok_or("its standard error cannot be read")?;
-        let mut said = Vec::new();
+        let mut said = Words::default();
         loop {
             let mut chunk = [0; WORDS_BYTES];
             tokio::select! {
                 read = errors.read(&mut chunk) => match read {
-                    Ok(length) if length > 0 => keep(&mut said, &chunk[..length]),
+                    Ok(length) if length > 0 => said.hear(&chunk[..length]),
                     Ok(_) | Err(_) => return judge(child.wait().await, &said),
                 },
                 ended = child.wait() => {
                     // What it left in the background may hold the pipe open.
                     if let Ok(Ok(length)) = tokio::time::timeout(LAST_WORDS, errors.read(&mut chunk)).await {
-                        keep(&mut said, &chunk[..length]);
+                        said.hear(&chunk[..length]);
                     }
                     return judge(ended, &said);
                 }
@@ -70,22 +71,29 @@ impl Question {
     }
 }
 
-/// Keeps the beginning, and reads on so that nobody waits.
-fn keep(said: &mut Vec<u8>, more: &[u8]) {
-    let room = WORDS_BYTES - said.len();
-    said.extend_from_slice(&more[..more.len().min(room)]);
+/// What a command says on its standard error: the beginning is kept, and all is read, so that nobody waits.
+#[derive(Debug, Default)]
+pub struct Words(Vec<u8>);
+
+impl Words {
+    pub fn hear(&mut self, more: &[u8]) {
+        let room = WORDS_BYTES - self.0.len();
+        self.0.extend_from_slice(&more[..more.len().min(room)]);
+    }
+
+    /// Why it is not healthy: how it ended, and what it said.
+    pub fn after(&self, ended: impl fmt::Display) -> String {
+        let said = String::from_utf8_lossy(&self.0);
+        match said.trim() {
+            "" => ended.to_string(),
+            said => format!("{ended}: {said}"),
+        }
+    }
 }
 
-fn judge(ended: std::io::Result<std::process::ExitStatus>, said: &[u8]) -> Result<(), String> {
+fn judge(ended: std::io::Result<std::process::ExitStatus>, said: &Words) -> Result<(), String> {
     let status = ended.map_err(|error| format!("its end could not be heard: {error}"))?;
-    if status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(said);
-    match said.trim() {
-        "" => Err(status.to_string()),
-        said => Err(format!("{status}: {said}")),
-    }
+    if status.success() { Ok(()) } else { Err(said.after(status)) }
 }
 
 /// Kills what the command has started when it is over, however it ends.

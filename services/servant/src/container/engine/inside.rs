@@ -6,10 +6,17 @@ use bollard::exec::{CreateExecOptions, ResizeExecOptions, StartExecOptions, Star
 use events::subject::Output;
 use futures_util::{Stream, StreamExt};
 use std::pin::Pin;
+use std::time::Duration;
 use tokio::io::AsyncWrite;
+use tokio::time::sleep;
 
 /// Most bytes of output that the engine gives at once.
 const PIECE: usize = 64 * 1024;
+
+/// The engine may close the streams of a command before it knows how it ended: so often it is asked, and with so much time
+/// in between.
+const LOOKS: u32 = 100;
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// What is to be run in a container.
 #[derive(Clone, Debug)]
@@ -97,6 +104,20 @@ impl Engine {
             pid: seen.pid.and_then(|pid| i32::try_from(pid).ok()).filter(|pid| *pid > 0),
             code: seen.exit_code,
         })
+    }
+
+    /// How a command has ended whose streams are closed; none when the engine does not say it in time.
+    ///
+    /// # Errors
+    /// As [`Engine::inside`].
+    pub async fn end_inside(&self, id: &str) -> Asked<Option<i64>> {
+        for _ in 0..LOOKS {
+            if let InsideState { is_running: false, code: Some(code), .. } = self.inside(id).await? {
+                return Ok(Some(code));
+            }
+            sleep(LOOK_AGAIN).await;
+        }
+        Ok(None)
     }
 }
 
