@@ -12,7 +12,7 @@ use axum::routing::get;
 use bus::connect::{ConnectError, SubscribeError};
 use bus::{Bus, Message, journal};
 use events::notice::{Notice, Standing};
-use events::query::{KingPlace, KingRole, Reply};
+use events::query::{KingRole, Reply};
 use events::subject::KINGS;
 use events::{subject, wire};
 use serde_json::json;
@@ -136,17 +136,8 @@ impl Alarm {
 
     /// Tells who this King is, and what it has seen: whoever repairs the log wants to know.
     async fn answer(&self, bus: &Bus, message: &Message) {
-        let (identity, seen) = (&self.identity, &self.disaster.seen);
-        let place = KingPlace {
-            king: identity.king,
-            name: identity.name.clone(),
-            role: KingRole::Stopped,
-            epoch: self.epoch,
-            event: seen.event,
-            sequence: seen.sequence,
-            http: identity.http.to_string(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-        };
+        let seen = &self.disaster.seen;
+        let place = self.identity.place(KingRole::Stopped, self.epoch, seen.event, seen.sequence);
         let reply = Reply::Ok { event: seen.event, items: vec![place], next: None };
         if let Err(error) = bus.answer(message, format_of(message).encode(&reply)).await {
             tracing::warn!(%error, "reply was not sent");

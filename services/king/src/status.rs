@@ -3,7 +3,7 @@
 use crate::http::{Metrics, Readiness};
 use crate::kingdom::Kingdom;
 use events::query::{KingPlace, KingRole};
-use events::{KingId, KingName};
+use events::{EventNumber, KingId, KingName};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -17,6 +17,22 @@ pub struct Identity {
     pub king: KingId,
     pub name: KingName,
     pub http: SocketAddr,
+}
+
+impl Identity {
+    /// Its place among the Kings: with what it does, the epoch that it has seen, and the newest event and commit.
+    pub fn place(&self, role: KingRole, epoch: u64, event: EventNumber, sequence: u64) -> KingPlace {
+        KingPlace {
+            king: self.king,
+            name: self.name.clone(),
+            role,
+            epoch,
+            event,
+            sequence,
+            http: self.http.to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
 }
 
 /// The status. Cheap to clone; all clones are the same.
@@ -64,17 +80,8 @@ impl Status {
 
     /// Its place among the Kings.
     pub fn place(&self) -> KingPlace {
-        let Identity { king, name, http } = &*self.identity;
         let (epoch, event) = self.kingdom.read(|state| (state.epoch, state.last));
-        KingPlace {
-            king: *king,
-            name: name.clone(),
-            role: self.role(),
-            epoch,
-            event,
-            sequence: self.kingdom.feed().newest().map_or(0, |newest| newest.sequence),
-            http: http.to_string(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-        }
+        let sequence = self.kingdom.feed().newest().map_or(0, |newest| newest.sequence);
+        self.identity.place(self.role(), epoch, event, sequence)
     }
 }

@@ -4,6 +4,7 @@
 
 use crate::Source;
 use crate::connect::Bus;
+use crate::store;
 use async_nats::jetstream::object_store::{
     GetErrorKind, InfoErrorKind, ObjectInfo, ObjectMetadata, ObjectStore,
 };
@@ -201,8 +202,7 @@ impl Objects {
     /// As [`Objects::get`], and when the file cannot be written.
     pub async fn get_file(&self, digest: &Digest, limit: u64, path: &Path) -> Result<u64, ObjectError> {
         let failed = |source| ObjectError::File { path: path.to_owned(), tried: "written", source };
-        let mut aside = path.as_os_str().to_owned();
-        aside.push(".part");
+        let aside = store::beside(path, ".part");
         let mut file = tokio::fs::File::create(&aside).await.map_err(failed)?;
         let total = self.get_to(digest, limit, &mut file).await?;
         file.sync_all().await.map_err(failed)?;

@@ -16,8 +16,12 @@ pub(crate) fn delay(attempt: usize) -> Duration {
 
 /// A wait, lengthened by up to a half, so that many that wait for the same thing do not come at once.
 pub(crate) fn jittered(wait: Duration) -> Duration {
-    let random = RandomState::new().hash_one(0) % 512;
-    wait + wait * u32::try_from(random).unwrap_or(0) / 1024
+    wait + wait * random(512) / 1024
+}
+
+/// A number below `end`, by chance, for what shall not be the same for many at once.
+pub(crate) fn random(end: u32) -> u32 {
+    u32::try_from(RandomState::new().hash_one(0) % u64::from(end)).expect("it is below a u32")
 }
 
 /// A count of failed attempts with the wait that follows each.

@@ -352,11 +352,16 @@ async fn open_once(path: &Path) -> Result<Opened, StoreError> {
     .await
 }
 
+/// A path whose name goes on.
+pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
 /// Renames what is damaged, so that it is out of the way and can still be looked at.
 pub(crate) fn set_aside(path: &Path, reason: &str) -> Result<PathBuf, StoreError> {
-    let mut aside = path.as_os_str().to_owned();
-    aside.push(format!(".damaged-{}", unix_ms()));
-    let aside = PathBuf::from(aside);
+    let aside = beside(path, &format!(".damaged-{}", unix_ms()));
     tracing::error!(path = %path.display(), aside = %aside.display(), reason, "damaged local store set aside");
     fs::rename(path, &aside).map_err(|source| StoreError::Io {
         path: path.to_owned(),

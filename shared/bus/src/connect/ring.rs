@@ -1,9 +1,12 @@
 //! The servers in a ring, each tried after the other: whoever loses one goes to another. Chance would lead back to the same
 //! one time in three, and a server that stands still costs a second before it is given up again.
 
+use crate::retry::random;
 use async_nats::ServerAddr;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// From how many places it may begin: far more than there are servers.
+const BEGINNINGS: u32 = 1024;
 
 /// The ring. Begins anywhere, so that many clients spread over the servers.
 #[derive(Debug)]
@@ -14,8 +17,7 @@ pub(super) struct Ring {
 
 impl Ring {
     pub fn new(servers: Vec<ServerAddr>) -> Self {
-        let begin = RandomState::new().hash_one(0) % 1024;
-        Self { servers, next: AtomicUsize::new(usize::try_from(begin).unwrap_or_default()) }
+        Self { servers, next: AtomicUsize::new(random(BEGINNINGS) as usize) }
     }
 
     /// All of them, in no order that counts.

@@ -6,12 +6,15 @@ use crate::compare::{self, Finding, Report, Seen, Walk};
 use crate::connect::Bus;
 use crate::journal::{self, Entry, Journal, JournalError, Place};
 use crate::log::Log;
+use crate::store::beside;
 use bytes::Bytes;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Commits that are taken from the stream before the disk is synced.
 const BATCH: usize = 256;
+/// What is added to the name of a journal while it is made anew.
+const NEW: &str = ".new";
 /// Why a journal is set aside that has seen what is lost.
 const LOST: &str =
     "it has seen commits that no journal and no stream holds any more, and their loss was accepted";
@@ -76,17 +79,17 @@ impl Journals {
 
     /// Sets those aside that have seen more than this, and makes them anew up to there. Blocks.
     pub(super) fn forget_after(&mut self, end: u64) -> Result<(), RepairError> {
-        let all: Vec<PathBuf> = self.proved.iter().map(|proved| proved.journal.folder().to_owned()).collect();
+        let folder = |proved: &Proved| proved.journal.folder().to_owned();
         let knows_more = |proved: &&Proved| proved.journal.witnessed() > end;
-        let folders: Vec<PathBuf> =
-            self.proved.iter().filter(knows_more).map(|proved| proved.journal.folder().to_owned()).collect();
+        let all: Vec<PathBuf> = self.proved.iter().map(folder).collect();
+        let folders: Vec<PathBuf> = self.proved.iter().filter(knows_more).map(folder).collect();
         let base = &self.base()?.journal;
-        folders.iter().try_for_each(|folder| copy(base, end, &beside(folder)))?;
+        folders.iter().try_for_each(|folder| copy(base, end, &beside(folder, NEW)))?;
         // Each lets go of its folder.
         self.proved.clear();
         for folder in &folders {
             journal::set_aside(folder, LOST)?;
-            fs::rename(beside(folder), folder).map_err(|source| JournalError::Io {
+            fs::rename(beside(folder, NEW), folder).map_err(|source| JournalError::Io {
                 path: folder.clone(),
                 tried: "put in its place",
                 source,
@@ -130,12 +133,6 @@ fn agree(one: &Journal, other: &Journal) -> Result<(), RepairError> {
     }
     let (one, other) = (one.folder().to_owned(), other.folder().to_owned());
     Err(RepairError::Apart { one, other, sequence: different })
-}
-
-fn beside(folder: &Path) -> PathBuf {
-    let mut beside = folder.as_os_str().to_owned();
-    beside.push(".new");
-    beside.into()
 }
 
 /// Makes a journal of the beginning of another.

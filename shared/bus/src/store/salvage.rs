@@ -3,7 +3,7 @@
 //! What is read may lie in the memory of the system alone; every value proves itself by its checksum, and the new store
 //! counts only once it is synced. It decides nothing: what was never durable was never counted on.
 
-use super::{SledStore, Store, StoreError, set_aside};
+use super::{SledStore, Store, StoreError, beside, set_aside};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,13 +15,7 @@ const BATCH: usize = 256;
 
 /// The name of a store that cannot be trusted.
 pub(crate) fn unsynced(path: &Path) -> PathBuf {
-    with(path, ".unsynced")
-}
-
-fn with(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
+    beside(path, ".unsynced")
 }
 
 /// Opens or makes the store in a directory, from one that cannot be trusted where there is one. Blocks.
@@ -38,7 +32,7 @@ pub(super) fn open(path: &Path) -> Result<SledStore, StoreError> {
 
 /// Complete beside its place before it is put there: a salvage that is killed begins anew.
 fn rescue(old: &Path, path: &Path) -> Result<(), StoreError> {
-    let beside = with(path, ".new");
+    let beside = beside(path, ".new");
     if beside.exists() {
         fs::remove_dir_all(&beside).map_err(failed("removed", &beside))?;
     }
@@ -121,7 +115,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("store");
         failing(&path);
-        let half = SledStore::open(&with(&path, ".new")).unwrap();
+        let half = SledStore::open(&beside(&path, ".new")).unwrap();
         half.write(&[(b"x", b"half")], &[]).unwrap();
         drop(half);
         assert_eq!(holds(&open(&path).unwrap()), [b"a", b"b", b"c"]);
