@@ -2,13 +2,14 @@
 
 use crate::client::{Client, REQUEST};
 use crate::replay::{self, Replay};
+use crate::wait;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 /// How long one attempt waits for its answer, when those that are asked may die.
 const ATTEMPT: Duration = Duration::from_millis(500);
@@ -125,7 +126,7 @@ impl Caller {
             let nobody_listens = matches!(&attempt, Ok(Err(reason)) if reason.contains(NOBODY));
             unanswered += u32::from(!nobody_listens);
             assert!(began.elapsed() < PATIENCE, "{id} is not answered: {attempt:?}");
-            sleep(PAUSE).await;
+            wait::pause_of(PAUSE).await;
         }
     }
 }

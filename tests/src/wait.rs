@@ -38,7 +38,7 @@ pub async fn attempt<T, E>(
     let deadline = Instant::now() + patience;
     loop {
         match look().await {
-            Err(_) if Instant::now() < deadline => sleep(every).await,
+            Err(_) if Instant::now() < deadline => pause_of(every).await,
             looked => return looked,
         }
     }
@@ -54,7 +54,12 @@ pub async fn until<T, E: Display>(what: &str, look: impl AsyncFnMut() -> Result<
 
 /// The time between two looks, for loops that cannot be a closure.
 pub async fn pause() {
-    sleep(LOOK_EVERY).await;
+    pause_of(LOOK_EVERY).await;
+}
+
+/// [`pause`], for loops whose looks have a pace of their own.
+pub async fn pause_of(every: Duration) {
+    sleep(every).await;
 }
 
 /// A condition as a look: `Ok` when it holds, else the reason.

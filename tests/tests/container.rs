@@ -256,14 +256,11 @@ async fn lines_of(kingdom: &Kingdom, instance: &Value) -> Vec<String> {
 /// What a killed engine had read from a container and not yet written is lost to everybody: a hole for each kill at most.
 /// Whatever it has written is there, in order and once.
 async fn only_the_engine_loses_lines(engine: &Engine, kingdom: &Kingdom, kills: usize) {
-    let written = {
-        let mut written = Vec::new();
-        for container in engine.running().await {
-            let printed = engine.docker(&["logs", &container]).await;
-            written.push(printed.lines().map(str::to_owned).collect::<Vec<_>>());
-        }
-        written
-    };
+    let mut written: Vec<Vec<String>> = Vec::new();
+    for container in engine.running().await {
+        let printed = engine.docker(&["logs", &container]).await;
+        written.push(printed.lines().map(str::to_owned).collect());
+    }
     for instance in kingdom.instances("counter").await {
         let lines = lines_of(kingdom, &instance).await;
         let numbers: Vec<u64> = lines.iter().map(|line| number(line)).collect();
