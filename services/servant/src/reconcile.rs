@@ -7,6 +7,7 @@
 
 pub mod input;
 mod instance;
+mod phase;
 mod crew;
 pub mod scale;
 mod crashes;

@@ -4,6 +4,7 @@
 use super::crashes::{CRASH_WINDOW_MS, CRASHES, Chance, Consequence, Crashes};
 use super::health::{Due, Finding, Health};
 use super::input::{Action, Adopted, Moment, Reported, StartTrouble};
+use super::phase::{Phase, Rest, Then};
 use super::{Settings, stopped};
 use crate::container::supply::Built;
 use crate::holder::words::{Exit, Told};
@@ -40,55 +41,6 @@ pub enum Wish {
     /// It is no longer assigned.
     Stop,
     /// The Servant ends.
-    Pause,
-}
-
-enum Phase {
-    /// For its release, then to be started.
-    Waiting,
-    /// A start was asked for; with what is no longer wanted if it has changed meanwhile.
-    Starting {
-        is_outdated: bool,
-    },
-    Running(Health),
-    /// It was told to end.
-    Ending {
-        then: Then,
-        kill_at: Moment,
-    },
-    /// It will be started then.
-    Backoff(Moment),
-    /// A stranger has its port: it waits for others, and tries again then.
-    PortTaken(Moment),
-    /// Given up, or ended for good.
-    Resting(Rest),
-    /// Nothing runs; its holder is let go.
-    Leaving,
-}
-
-/// Why nothing runs, and nothing will.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Rest {
-    /// It has done what it was for.
-    Done,
-    GivenUp,
-}
-
-impl Rest {
-    fn after(exit: &Exit) -> Self {
-        if exit.code == Some(0) { Self::Done } else { Self::GivenUp }
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Then {
-    Leave,
-    /// With what has changed.
-    Again,
-    /// It was unhealthy: that counts as a crash.
-    Crash {
-        healthy_ms: u64,
-    },
     Pause,
 }
 

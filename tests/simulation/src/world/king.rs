@@ -4,6 +4,7 @@
 //! are read. The shell around them is this simulation's.
 
 mod appender;
+mod election;
 mod journal;
 mod lease;
 mod publisher;
@@ -18,16 +19,16 @@ use crate::coverage::Sight;
 use crate::jetstream::Entry;
 use ::king::election::Fold;
 use ::king::lease::{Action, Observation};
-use ::king::writer::Machine;
-use appender::{Appender, Outcome};
+use appender::Outcome;
 use bus::outbox::ledger::Synced;
 use bus::tail::Holes;
+use election::Election;
 use events::event::ServantEvent;
 use events::subject::LOG_STREAM;
 use events::{Event, Fact, KingId, Timestamp};
 use journal::Journal;
 use lease::Helm;
-use realm::{Candidate, Context, Input};
+use realm::Context;
 use uuid::Uuid;
 use writer::Writer;
 
@@ -82,14 +83,6 @@ enum Role {
     Writing(Box<Writer>),
     /// The log is not what it was: it goes on no more.
     Stopped,
-}
-
-/// A try to take over.
-struct Election {
-    /// The end of the log that has to be read first.
-    end: Option<u64>,
-    measuring: Option<u64>,
-    appender: Option<Appender>,
 }
 
 impl King {
@@ -387,21 +380,6 @@ impl Life {
         }
     }
 
-    fn elect(&mut self, net: &mut Net) {
-        net.note(self.node, || "wants to take over".to_owned());
-        let measuring = Some(net.ask(self.node, Ask::State { stream: LOG_STREAM }, REQUEST));
-        self.role = Role::Electing(Election { end: None, measuring, appender: None });
-    }
-
-    fn measured(&mut self, net: &mut Net, result: Result<Reply, Failure>) {
-        let Role::Electing(election) = &mut self.role else { return };
-        election.measuring = None;
-        match result {
-            Ok(Reply::State(state)) => election.end = Some(state.last),
-            Ok(_) | Err(_) => net.wake(self.node, RETRY, Timer::Again(again::ELECT)),
-        }
-    }
-
     /// What follows from where everything stands.
     fn go_on(&mut self, net: &mut Net, journal: &mut Journal) {
         self.stand_for_election(net);
@@ -410,82 +388,6 @@ impl Life {
             writer.go_on(net, &context, &self.events, &self.fold.state);
         }
         self.confirm(net, journal);
-    }
-
-    fn stand_for_election(&mut self, net: &mut Net) {
-        let Role::Electing(election) = &mut self.role else { return };
-        let is_read = election.end.is_some_and(|end| self.fold.sequence >= end);
-        if !is_read || election.appender.is_some() {
-            return;
-        }
-        let fold = &self.fold;
-        let mut machine: Machine<()> = Machine::new(fold.state.clone(), fold.sequence, fold.hash);
-        let context = Clock { clock_ms: self.clock_ms }.context(net);
-        machine.take(&Input::Election(Candidate::from(self.id)), &context);
-        let append = machine.flush().expect("an election is an event, and nothing is in flight");
-        let mut appender = Appender::new(self.node, append);
-        appender.attempt(net);
-        appender.begin_to_settle();
-        election.appender = Some(appender);
-        // Nothing is followed until it is clear how the election came out.
-        if let Some(tail) = self.tail.take() {
-            tail.close(net);
-        }
-    }
-
-    fn elected(&mut self, net: &mut Net, journal: &mut Journal, outcome: Outcome) {
-        let Role::Electing(Election { appender: Some(appender), .. }) = &self.role else { return };
-        match outcome {
-            Outcome::Open => {}
-            Outcome::Stored(sequence) => {
-                let payload = appender.append.payload.clone();
-                self.reign(net, journal, sequence, payload);
-            }
-            Outcome::Deposed => self.unelected(net),
-            Outcome::Shorter => self.stop(net, "the log is shorter than what was read from it"),
-            Outcome::Refused => {
-                net.saw(Sight::LogFull);
-                self.follow(net);
-                net.wake(self.node, RETRY, Timer::Again(again::UNELECTED));
-            }
-        }
-    }
-
-    /// What the other wrote comes by the tail.
-    fn unelected(&mut self, net: &mut Net) {
-        if self.tail.is_none() {
-            self.follow(net);
-        }
-        let epoch = self.fold.state.epoch;
-        self.observe(net, Observation::Unelected { epoch });
-    }
-
-    fn reign(&mut self, net: &mut Net, journal: &mut Journal, sequence: u64, payload: bytes::Bytes) {
-        match self.fold.take(sequence, &payload) {
-            Ok(commit) => {
-                self.events.extend(commit.events);
-                journal.push(sequence, payload);
-            }
-            Err(error) => return self.stop(net, &error.to_string()),
-        }
-        net.judge.confirmed(self.node, &self.fold.state);
-        self.role = Role::Backup;
-        let epoch = self.fold.state.epoch;
-        self.observe(net, Observation::Elected { epoch });
-        if matches!(self.role, Role::Backup) {
-            // The lease went to another while the election was under way.
-            self.follow(net);
-        }
-    }
-
-    fn take_the_throne(&mut self, net: &mut Net) {
-        let (epoch, sequence) = (self.fold.state.epoch, self.fold.sequence);
-        net.note(self.node, || format!("writes in epoch {epoch} after commit {sequence}"));
-        if net.judge.reigns(self.node, epoch) {
-            net.saw(Sight::TwoReigned);
-        }
-        self.was_paused = false;
-        self.role = Role::Writing(Box::new(Writer::new(net, self.node, &self.fold)));
     }
 
     fn written(&mut self, net: &mut Net, journal: &mut Journal, call: u64, result: Result<Reply, Failure>) {
